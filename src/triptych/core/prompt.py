@@ -1,0 +1,88 @@
+"""What a processor makes of a request: token ids, and the media at their placeholders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from triptych.core.ports import Array, Port
+from triptych.core.request import Request
+
+
+@dataclass(frozen=True, eq=False)
+class Media:
+    """One image or clip.
+
+    kind: ``"image"`` or ``"video"``.
+    digest: hex digest of its content and of everything that decides its ports.
+    at: int64 [N], increasing; which of the prompt's tokens are its N merged visual rows.
+    compute: gives its ports (for Qwen3-VL ``pixel_values`` f32 [patches, features] and
+        ``image_grid_thw`` i64 [1, 3]); called at most once, on first use.
+    """
+
+    kind: str
+    digest: str
+    at: npt.NDArray[np.int64]
+    compute: Callable[[], Mapping[str, Array]]
+    _ports: dict[str, Array] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def ports(self) -> Mapping[str, Array]:
+        """The media's ports by name, computed on first use."""
+        if not self._ports:
+            self._ports.update(self.compute())
+        return self._ports
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """tokens: int64 [S]; media: in the order of their placeholders."""
+
+    tokens: npt.NDArray[np.int64]
+    media: tuple[Media, ...] = ()
+
+    @property
+    def image_tokens(self) -> int:
+        """How many of the tokens stand for visual rows."""
+        return sum(len(item.at) for item in self.media)
+
+
+class Processor(Protocol):
+    """Both ends of a pipeline.
+
+    offers: the ports that its media can compute; what it offers may go unread.
+    eos_ids: tokens that end a generation.
+    max_context: the longest sequence the model was made for, or None when unknown.
+    """
+
+    offers: tuple[Port, ...]
+    eos_ids: frozenset[int]
+    max_context: int | None
+
+    def prompt(self, request: Request) -> Prompt:
+        """Render, tokenize and place the media. Raises InputError."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Plain text to token ids: no template; spelled-out special tokens stay text."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Token ids to text, special tokens left out; half a character gives U+FFFD."""
+        ...
+
+
+def digest_of(*parts: bytes | str | Any) -> str:
+    """A hex content digest (BLAKE2b, 128 bit) over byte strings and texts, in order."""
+    import hashlib
+
+    hasher = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        hasher.update(len(data).to_bytes(8, "little"))
+        hasher.update(data)
+    return hasher.hexdigest()

@@ -1,0 +1,47 @@
+"""The interfaces of decoding: spans, logits, a strategy, and a generation as it sees one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from triptych.core.sampling.chain import Chain
+    from triptych.core.sequence import Sequence
+
+Logits = npt.NDArray[np.float32]
+"""float32 [rows, V]: the logits of a span's last tokens."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Forward what is pending in `sequence`; give the logits of its last `rows` tokens."""
+
+    sequence: "Sequence"
+    rows: int = 1
+
+
+class Generation(Protocol):
+    """One request in progress, as a strategy sees it."""
+
+    sequence: "Sequence"
+    chain: "Chain"
+
+    def emit(self, token: int) -> bool:
+        """Give a committed token to the reader; True when the generation has ended."""
+        ...
+
+    def branch(self, name: str, edit: Callable[..., object]) -> "Sequence":
+        """A second sequence from an edited prompt, under `name`."""
+        ...
+
+
+class Strategy(Protocol):
+    """Yields spans, receives the logits of each, emits tokens; returns when `emit` says so."""
+
+    def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:
+        ...

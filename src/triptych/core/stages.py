@@ -1,0 +1,47 @@
+"""The interface of a stage, and what it is given to load its weights with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from triptych.core.ports import Array, CachePair, Port, When
+
+
+class Stage(Protocol):
+    """Reads some ports, writes others; holds weights and settings, never per-request state.
+
+    A component's target is called as ``Target(settings)``; that must declare the ports and
+    read no weights. Weights come with `load`, which a stage may leave out.
+
+    when: INPUT or SPAN.
+    whole: must see the whole prompt: no chunking, no shared prefix.
+    cache_pairs: past and present tensors, for a stage that keeps a cache; empty for most.
+    """
+
+    when: When
+    whole: bool
+    reads: tuple[Port, ...]
+    writes: tuple[Port, ...]
+    cache_pairs: tuple[CachePair, ...]
+
+    def __call__(self, ports: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Called with exactly the declared reads; returns exactly the declared writes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How graphs are run: execution providers in order of preference, and CPU threads."""
+
+    providers: Sequence[str] = ("cpu",)
+    threads: int | None = None
+
+
+class Loadable(Protocol):
+    """A stage with weights."""
+
+    def load(self, runtime: Runtime) -> None:
+        """Read the weights. Called once, after the wiring was checked."""
+        ...
