@@ -1,0 +1,32 @@
+"""The fixed sections of a pipeline file: when to stop, and how graphs are run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, StringConstraints
+
+from triptych.core.settings import Settings
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class StopSettings(Settings):
+    """max_new_tokens: the longest reply. strings: texts that end a reply and are not shown."""
+
+    max_new_tokens: PositiveInt = 100
+    strings: tuple[Text, ...] = Field(default=(), strict=False)
+
+
+class SessionSettings(Settings):
+    """How graphs are run.
+
+    providers: execution providers, the preferred first. threads: of the one CPU pool.
+    max_context: the longest sequence, in tokens; None: the model's own.
+    chunk: the longest slice that is forwarded at once, in tokens; None: the scheduler's choice.
+    """
+
+    providers: tuple[Text, ...] = Field(default=("cpu",), min_length=1, strict=False)
+    threads: Literal["auto"] | PositiveInt = "auto"
+    max_context: PositiveInt | None = None
+    chunk: PositiveInt | None = None
