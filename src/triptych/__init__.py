@@ -1,0 +1,99 @@
+"""Triptych: three ONNX panels, hinged together by a core that knows none of them.
+
+What a plugin's author or a script needs is offered here and imported on first use, so that
+``import triptych`` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from triptych.core.component import Component
+    from triptych.core.config.errors import ConfigError
+    from triptych.core.errors import InputError, PluginError, TriptychError
+    from triptych.core.hookspecs import hookimpl
+    from triptych.core.pipeline import Pipeline, Reply, load
+    from triptych.core.ports import CachePair, Port, When
+    from triptych.core.prompt import Media, Processor, Prompt
+    from triptych.core.request import Message, Request
+    from triptych.core.sampling.candidates import Candidates
+    from triptych.core.sampling.context import Context
+    from triptych.core.sampling.steps import Choose, Warp
+    from triptych.core.settings import Settings
+    from triptych.core.spans import Generation, Span, Strategy
+    from triptych.core.stages import Stage
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CachePair",
+    "Candidates",
+    "Choose",
+    "Component",
+    "ConfigError",
+    "Context",
+    "Generation",
+    "InputError",
+    "Media",
+    "Message",
+    "Pipeline",
+    "PluginError",
+    "Port",
+    "Processor",
+    "Prompt",
+    "Reply",
+    "Request",
+    "Settings",
+    "Span",
+    "Stage",
+    "Strategy",
+    "TriptychError",
+    "Warp",
+    "When",
+    "__version__",
+    "hookimpl",
+    "load",
+]
+
+_HOMES = {
+    "CachePair": "ports",
+    "Candidates": "sampling.candidates",
+    "Choose": "sampling.steps",
+    "Component": "component",
+    "ConfigError": "config.errors",
+    "Context": "sampling.context",
+    "Generation": "spans",
+    "InputError": "errors",
+    "Media": "prompt",
+    "Message": "request",
+    "Pipeline": "pipeline",
+    "PluginError": "errors",
+    "Port": "ports",
+    "Processor": "prompt",
+    "Prompt": "prompt",
+    "Reply": "pipeline",
+    "Request": "request",
+    "Settings": "settings",
+    "Span": "spans",
+    "Stage": "stages",
+    "Strategy": "spans",
+    "TriptychError": "errors",
+    "Warp": "sampling.steps",
+    "When": "ports",
+    "hookimpl": "hookspecs",
+    "load": "pipeline",
+}
+"""The module of the core that each public name lives in."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'triptych' has no attribute {name!r}")
+    value = getattr(import_module(f"triptych.core.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
