@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+MOST_NAMES = 200
+"""Files of a folder that are looked at to guess which one was meant."""
+
+
+class Typed(str):
+    """A path that was typed in a flag or a keyword: its ``./`` is the working directory."""
+
+    __slots__ = ()
+
 
 @dataclass(frozen=True)
 class Paths:
     """Resolves the paths that a pipeline file names.
 
-    root: where relative paths start. here: where ``./x`` starts.
+    root: where relative paths start. here: where ``./x`` starts, the file's own folder (for
+    `Typed` text, the working directory instead).
     allow_outside: read files outside of both, too.
     """
 
@@ -25,32 +37,73 @@ class Paths:
     def resolve(self, text: str) -> Path:
         """The file or folder that `text` names.
 
-        Raises PydanticCustomError when it is missing or lies outside of `root` and `here`.
+        Raises PydanticCustomError when it is missing, lies outside of `root` and `here`, or
+        is a link out of them.
         """
-        base = self.here if text.startswith("./") else self.root
-        path = (base / Path(text).expanduser()).absolute()
-        if not self.allow_outside and not self._inside(path):
+        homes = [self.root, self.here]
+        base = self.root
+        if text.startswith("./"):
+            base = Path.cwd() if isinstance(text, Typed) else self.here
+            homes.append(base)
+        try:
+            path = (base / Path(text).expanduser()).absolute()
+            real = path.resolve()
+            exists = path.exists()
+        except (OSError, RuntimeError, ValueError):
+            # A NUL character, a name too long for the system, a loop of links, an unknown ~user.
+            raise PydanticCustomError(
+                "path_invalid", "{path} is not a path that can be read", {"path": repr(text)}
+            ) from None
+        if not self.allow_outside and not any(real.is_relative_to(h) for h in _readable(homes)):
             raise PydanticCustomError(
                 "path_outside",
-                "{path} lies outside of the pipeline's folder; "
-                "move it inside, or pass --allow-outside (allow_outside=True)",
-                {"path": text},
+                "{path} lies outside of the pipeline's folder",
+                {
+                    "path": repr(text),
+                    "hint": "move it inside, or pass --allow-outside (allow_outside=True)",
+                },
             )
-        if not path.exists():
-            raise PydanticCustomError("path_missing", "there is no file {path}", {"path": text})
+        if not exists:
+            raise PydanticCustomError(
+                "path_missing",
+                "there is no file {path} in {folder}",
+                {"path": repr(text), "folder": str(base), "nearest": _nearest(text, base)},
+            )
         return path
 
-    def _inside(self, path: Path) -> bool:
-        """Whether `path`, links followed, stays in the root, the file's folder or its HF cache.
+    def short(self, path: Path) -> str:
+        """How a pipeline file with this root names `path`: relative to it where that is possible."""
+        if path.is_relative_to(self.root):
+            return path.relative_to(self.root).as_posix()
+        return str(path)
 
-        The Hugging Face cache keeps ``snapshots/REVISION/file`` as links into ``blobs``.
-        """
-        real = path.resolve()
-        homes = [self.root.resolve(), self.here.resolve()]
-        for home in (self.root.absolute(), self.here.absolute()):
-            if home.parent.name == "snapshots":
-                homes.append((home.parent.parent / "blobs").resolve())
-        return any(real.is_relative_to(home) for home in homes)
+
+def _readable(homes: list[Path]) -> Iterator[Path]:
+    """The real folders that files may be in: `homes`, and the blobs of their HF caches.
+
+    The Hugging Face cache keeps ``models--ORG--NAME/snapshots/REVISION/file`` as links into
+    ``models--ORG--NAME/blobs``. A `blobs` that is itself a link is not a cache's.
+    """
+    for home in homes:
+        place = home.absolute()
+        yield place.resolve()
+        for folder in (place, *place.parents):
+            cache = folder.parent.parent
+            if folder.parent.name == "snapshots" and cache.name.startswith("models--"):
+                blobs = cache.resolve() / "blobs"
+                if not blobs.is_symlink():
+                    yield blobs
+
+
+def _nearest(text: str, base: Path) -> str | None:
+    """A file beside the missing one whose name resembles it."""
+    folder = (base / text).parent
+    try:
+        names = [path.name for path, _ in zip(folder.iterdir(), range(MOST_NAMES), strict=False)]
+    except OSError:
+        return None
+    close = get_close_matches(Path(text).name, names, n=1)
+    return str(Path(text).with_name(close[0])) if close else None
 
 
 def _resolve(value: object, info: ValidationInfo) -> object:
@@ -60,7 +113,7 @@ def _resolve(value: object, info: ValidationInfo) -> object:
     return value
 
 
-FilePath = Annotated[Path, BeforeValidator(_resolve)]
+FilePath = Annotated[Path, BeforeValidator(_resolve, json_schema_input_type=str)]
 """The type of a setting that names a file or folder of the pipeline's.
 
 Text is resolved against `Paths` in the validation context (``{"paths": Paths(...)}``);

@@ -47,8 +47,8 @@ class ConfigError(TriptychError):
 
     The message is ``place: cause``, and below it, indented, what would be right::
 
-        pipeline.yaml:9:5: sampler.tpo_p: there is no sampler "tpo_p"
-          did you mean "top_p"?
+        pipeline.yaml:9:5: sampler.tpo_p: there is no sampler 'tpo_p'
+          did you mean 'top_p'?
           known: draw, greedy, temperature, top_k, top_p
 
     nearest: the known name that was probably meant. known: all names that are possible here.
@@ -96,7 +96,7 @@ class ConfigError(TriptychError):
     def _message(self) -> str:
         lines = [f"{self.where}: {self.cause}"]
         if self.nearest is not None:
-            lines.append(f'did you mean "{self.nearest}"?')
+            lines.append(f"did you mean {self.nearest!r}?")
         if self.hint is not None:
             lines.append(self.hint)
         if self.known:
