@@ -1,0 +1,32 @@
+"""What a model family provides to be exportable. Offered by the hook `exporters`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+import onnx_ir as ir
+
+from triptych.export.checkpoint import Checkpoint
+from triptych.export.precision import Precision
+
+
+class Exporter(Protocol):
+    """Turns a checkpoint of one family into graphs, one after the other.
+
+    stages: the pipeline's stages in order, each a component's name and its graph's file, or None
+    for a component without one.
+    """
+
+    stages: ClassVar[Sequence[tuple[str, str | None]]]
+
+    @classmethod
+    def accepts(cls, config: Mapping[str, Any]) -> bool:
+        """Whether a config.json is of this family."""
+        ...
+
+    def __init__(self, checkpoint: Checkpoint, precision: Precision) -> None: ...
+
+    def graphs(self) -> Iterable[tuple[str, ir.Model]]:
+        """(file name, graph) pairs. Weights stay unread until the graph is written."""
+        ...

@@ -1,0 +1,87 @@
+"""The pipeline.yaml of an export, written as a person would write it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MAX_NEW_TOKENS = 100
+DEFAULT_SAMPLER = {"temperature": 0.7, "top_k": 50, "top_p": 0.9}
+# What transformers assumes for a key that a generation_config.json leaves out, and the values
+# that change nothing, which need no line.
+ASSUMED_SAMPLER = {"temperature": 1.0, "top_k": 50, "top_p": 1.0}
+NEUTRAL_SAMPLER = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+# Keys of generation_config.json that shape the answer, with the values that change nothing.
+NEUTRAL_OTHERS = {
+    "repetition_penalty": 1.0,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "no_repeat_ngram_size": 0,
+    "num_beams": 1,
+}
+
+HEADER = """\
+# A Triptych pipeline: {source}, exported with {precision} weights.
+# Run it:    triptych run FOLDER --image photo.jpg --text "What is this?"
+# Stages run from top to bottom; each reads and writes named tensors. Insert your own between
+# them, swap one, or change the sampler below: `triptych check FOLDER` says whether it still fits.
+# The tokenizer, the chat template and the stop tokens are in the files beside this one.
+"""
+
+
+def pipeline_yaml(
+    *,
+    source: str,
+    precision: str,
+    stages: Sequence[tuple[str, str | None]],
+    generation: Mapping[str, Any] | None,
+) -> str:
+    """The text of a pipeline.yaml.
+
+    source: the checkpoint's name, for the header. generation: the checkpoint's
+    generation_config.json, or None without one.
+    """
+    lines = [HEADER.format(source=_printable(source), precision=precision) + "format: 1"]
+    lines += ["processor: {hf: .}", "stages:"]
+    lines += [f"  - {name}: {graph}" if graph else f"  - {name}" for name, graph in stages]
+    lines += ["sampler:", *(f"  - {step}" for step in sampler(generation))]
+    lines += [f"  # {note}" for note in _unserved(generation or {})]
+    lines += ["strategy: autoregressive", f"stop: {{max_new_tokens: {MAX_NEW_TOKENS}}}"]
+    lines += ["session: {providers: [cpu], threads: auto}"]
+    return "\n".join(lines) + "\n"
+
+
+def sampler(generation: Mapping[str, Any] | None) -> list[str]:
+    """The steps of the sampling chain that a generation_config.json asks for.
+
+    `do_sample: false` is greedy. A config that is silent about sampling, or absent, gets the
+    default chain.
+    """
+    generation = generation or {}
+    asked = {key: generation[key] for key in ASSUMED_SAMPLER if _is_number(generation.get(key))}
+    if generation.get("do_sample") is False or asked.get("temperature") == 0:
+        return ["greedy"]
+    if "do_sample" not in generation and not asked:
+        values: Mapping[str, float] = DEFAULT_SAMPLER
+    else:
+        values = {**ASSUMED_SAMPLER, **asked}
+    steps = [f"{key}: {value}" for key, value in values.items() if value != NEUTRAL_SAMPLER[key]]
+    return [*steps, "draw"]
+
+
+def _unserved(generation: Mapping[str, Any]) -> list[str]:
+    """What the generation config asks for beyond the chain, a line each."""
+    return [
+        f"generation_config.json asks for {key}: {generation[key]!r}, too; no step here does that."
+        for key, neutral in NEUTRAL_OTHERS.items()
+        if generation.get(key, neutral) not in (None, neutral)
+    ]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _printable(text: str) -> str:
+    """Text that stays on one line of a YAML comment."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,0 +1,39 @@
+"""Rotary position embedding, shared by the vision encoder and the decoder.
+
+Angles are computed in the graph for the very tokens at hand and handed to RotaryEmbedding as
+a cache of that many rows. A cache by position would hold 262,144 rows for a published
+checkpoint, and bound the positions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from triptych.export.builder import GraphBuilder
+
+
+def inverse_frequencies(theta: float, dim: int) -> npt.NDArray[np.float32]:
+    """Gives theta ** -(2i / dim), f32 [dim / 2], to the bit what transformers computes."""
+    exponents = np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim)
+    powers = np.power(np.float64(theta), exponents.astype(np.float64)).astype(np.float32)
+    return np.float32(1.0) / powers
+
+
+class Rotary:
+    """Rotates queries and keys by the same angles.
+
+    angles: f32 [rows, head / 2]; rows: i64 [B, S], the row of each token.
+    """
+
+    def __init__(self, graph: GraphBuilder, angles: ir.Value, rows: ir.Value) -> None:
+        self._cos = graph.op("Cos", angles)
+        self._sin = graph.op("Sin", angles)
+        self._rows = rows
+
+    def __call__(self, graph: GraphBuilder, x: ir.Value, heads: int) -> ir.Value:
+        """Rotates x f32 [B, S, heads * head], each head's first half paired with its second."""
+        return graph.microsoft(
+            "RotaryEmbedding", x, self._rows, self._cos, self._sin, num_heads=heads
+        )

@@ -1,0 +1,287 @@
+"""The vision encoder's graph, after Qwen3VLVisionModel of transformers 5.23.
+
+Nothing in it depends on sizes known at export: each patch finds its image, its row and its
+column from the grids, and attention visits the images one after the other, so that no work and
+no memory goes into pairs of patches from different images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import onnx_ir as ir
+
+from triptych.export.builder import FLOAT, INT64, GraphBuilder
+from triptych.export.checkpoint import Weight
+from triptych.export.precision import Precision
+from triptych.export.qwen3_vl.config import VisionConfig
+from triptych.export.qwen3_vl.rotary import Rotary, inverse_frequencies
+from triptych.export.qwen3_vl.weights import Weights
+
+# Fixed in the model's code, not in its config.
+EPSILON = 1e-6
+
+
+def vision_encoder(config: VisionConfig, weights: Weights, precision: Precision) -> ir.Model:
+    """The graph of a whole vision encoder.
+
+    `pixel_values` f32 [patches, channels * temporal patch * patch * patch] and `image_grid_thw`
+    i64 [images, 3] (t is 1: the frames of a clip are rows of their own) become
+    `image_features` f32 [N, H] and `deepstack_features` f32 [K, N, H].
+    """
+    return _VisionGraph(config, weights, precision).build()
+
+
+@dataclass(frozen=True)
+class _Patches:
+    """Where each patch lies. i64 [patches] each, in patches; `ends` i64 [images]."""
+
+    row: ir.Value
+    column: ir.Value
+    height: ir.Value
+    width: ir.Value
+    starts: ir.Value
+    ends: ir.Value
+
+
+class _VisionGraph:
+    def __init__(self, config: VisionConfig, weights: Weights, precision: Precision) -> None:
+        self.config, self.weights, self.precision = config, weights, precision
+        self.graph = GraphBuilder("vision_encoder")
+
+    def build(self) -> ir.Model:
+        graph, config = self.graph, self.config
+        pixels = graph.input("pixel_values", FLOAT, ["patches", config.patch_values])
+        grids = graph.input("image_grid_thw", INT64, ["images", 3])
+        with graph.scope("place"):
+            places = self.places(pixels, grids)
+        with graph.scope("patch_embed"):
+            hidden = self.patch_embed(pixels)
+        with graph.scope("position"):
+            hidden = graph.op("Add", hidden, self.position_embedding(places))
+        with graph.scope("rotary"):
+            rotary = self.rotary(places)
+        deepstack = []
+        mergers = dict(config.deepstack_layers)
+        for block in range(config.depth):
+            with graph.scope(f"blocks.{block}"):
+                hidden = self.block(hidden, self.weights.under(f"blocks.{block}"), rotary, places)
+            if block in mergers:
+                name = f"deepstack_merger_list.{mergers[block]}"
+                with graph.scope(name):
+                    deepstack.append(self.merger(hidden, self.weights.under(name), late_norm=True))
+        with graph.scope("merger"):
+            features = self.merger(hidden, self.weights.under("merger"), late_norm=False)
+        graph.output("image_features", features, FLOAT, ["N", config.out_hidden])
+        graph.output(
+            "deepstack_features",
+            self.stacked(deepstack, features),
+            FLOAT,
+            [len(deepstack), "N", config.out_hidden],
+        )
+        return graph.model()
+
+    def places(self, pixels: ir.Value, grids: ir.Value) -> _Patches:
+        """Finds each patch's image, then its row and column.
+
+        Patches come in blocks of merge x merge neighbours, the blocks in raster order.
+        """
+        graph, merge = self.graph, self.config.merge
+        heights = graph.op("Gather", grids, graph.constant(1), axis=1)
+        widths = graph.op("Gather", grids, graph.constant(2), axis=1)
+        counts = graph.op("Mul", heights, widths)
+        ends = graph.op("CumSum", counts, graph.constant(0))
+        starts = graph.op("Sub", ends, counts)
+        patches = graph.op("Shape", pixels, start=0, end=1)
+        index = self.count_to(patches)
+        # The image of a patch is the number of images that end before it.
+        over = graph.op("GreaterOrEqual", index, graph.op("Unsqueeze", ends, graph.constant([1])))
+        image = graph.op(
+            "ReduceSum", graph.op("Cast", over, to=INT64), graph.constant([0]), keepdims=0
+        )
+        height, width = graph.op("Gather", heights, image), graph.op("Gather", widths, image)
+        within = graph.op("Sub", index, graph.op("Gather", starts, image))
+        side, area = graph.constant(merge), graph.constant(merge * merge)
+        blocks = graph.op("Div", within, area)
+        blocks_across = graph.op("Div", width, side)
+        inside = graph.op("Mod", within, area)
+
+        def place(block: ir.Value, offset: ir.Value) -> ir.Value:
+            return graph.op("Add", graph.op("Mul", block, side), offset)
+
+        return _Patches(
+            row=place(graph.op("Div", blocks, blocks_across), graph.op("Div", inside, side)),
+            column=place(graph.op("Mod", blocks, blocks_across), graph.op("Mod", inside, side)),
+            height=height,
+            width=width,
+            starts=starts,
+            ends=ends,
+        )
+
+    def count_to(self, length: ir.Value) -> ir.Value:
+        """0, 1, ... up to below length i64 [1]."""
+        graph = self.graph
+        limit = graph.op("Squeeze", length, graph.constant([0]))
+        return graph.op("Range", graph.constant(0), limit, graph.constant(1))
+
+    def patch_embed(self, pixels: ir.Value) -> ir.Value:
+        """A convolution whose stride is its kernel is a linear layer on each patch."""
+        config = self.config
+        kernel = self.weights.get(
+            "patch_embed.proj.weight",
+            config.hidden,
+            config.channels,
+            config.temporal_patch,
+            config.patch,
+            config.patch,
+        ).reshaped(config.hidden, config.patch_values)
+        bias = self.weights.get("patch_embed.proj.bias", config.hidden)
+        return self.add_bias(self.precision.linear(self.graph, pixels, kernel), bias)
+
+    def position_embedding(self, places: _Patches) -> ir.Value:
+        """The square table of learned positions, resampled bilinearly to each image's grid."""
+        graph, config = self.graph, self.config
+        side = config.positions_per_side
+        table = self.weights.get("pos_embed.weight", side**2, config.hidden)
+        rows = self.taps(places.row, places.height)
+        columns = self.taps(places.column, places.width)
+        stored = self.precision.tensor(graph, table)
+
+        def share_of(row: tuple[ir.Value, ir.Value], column: tuple[ir.Value, ir.Value]) -> ir.Value:
+            place = graph.op("Add", graph.op("Mul", row[0], graph.constant(side)), column[0])
+            share = graph.op("Mul", row[1], column[1])
+            found = graph.op("Gather", stored, place, axis=0)
+            return graph.op("Mul", found, graph.op("Unsqueeze", share, graph.constant([1])))
+
+        shares = [share_of(row, column) for row in rows for column in columns]
+        return reduce(lambda total, share: graph.op("Add", total, share), shares)
+
+    def taps(self, index: ir.Value, size: ir.Value) -> list[tuple[ir.Value, ir.Value]]:
+        """The two table rows around each patch (i64) and how much each counts (f32).
+
+        The first and the last patch of an axis fall on the first and the last row of the table.
+        """
+        graph, side = self.graph, self.config.positions_per_side
+        steps = graph.op("Max", graph.op("Sub", size, graph.constant(1)), graph.constant(1))
+        place = graph.op(
+            "Div",
+            graph.op(
+                "Mul",
+                graph.op("Cast", index, to=FLOAT),
+                graph.constant(side - 1, np.float32),
+            ),
+            graph.op("Cast", steps, to=FLOAT),
+        )
+        floor = graph.op("Floor", place)
+        share = graph.op("Sub", place, floor)
+        low = graph.op("Cast", floor, to=INT64)
+        high = graph.op("Min", graph.op("Add", low, graph.constant(1)), graph.constant(side - 1))
+        return [
+            (low, graph.op("Sub", graph.constant(1, np.float32), share)),
+            (high, share),
+        ]
+
+    def rotary(self, places: _Patches) -> Rotary:
+        """Half of the frequencies turn by the row, half by the column."""
+        graph, config = self.graph, self.config
+        frequencies = graph.constant(
+            inverse_frequencies(config.rope_theta, config.head // 2), np.float32
+        )
+
+        def turned(place: ir.Value) -> ir.Value:
+            column = graph.op("Unsqueeze", place, graph.constant([1]))
+            return graph.op("Mul", graph.op("Cast", column, to=FLOAT), frequencies)
+
+        angles = graph.op("Concat", turned(places.row), turned(places.column), axis=1)
+        index = self.count_to(graph.op("Shape", places.row))
+        return Rotary(graph, angles, graph.op("Unsqueeze", index, graph.constant([0])))
+
+    def block(
+        self, hidden: ir.Value, weights: Weights, rotary: Rotary, places: _Patches
+    ) -> ir.Value:
+        graph, config = self.graph, self.config
+        normed = self.layer_norm(hidden, weights.under("norm1"), config.hidden)
+        hidden = graph.op(
+            "Add", hidden, self.attention(normed, weights.under("attn"), rotary, places)
+        )
+        normed = self.layer_norm(hidden, weights.under("norm2"), config.hidden)
+        wide = self.linear(
+            normed, weights.under("mlp.linear_fc1"), config.hidden, config.intermediate
+        )
+        approximate = "tanh" if config.activation == "gelu_pytorch_tanh" else "none"
+        wide = graph.op("Gelu", wide, approximate=approximate)
+        narrow = self.linear(
+            wide, weights.under("mlp.linear_fc2"), config.intermediate, config.hidden
+        )
+        return graph.op("Add", hidden, narrow)
+
+    def attention(
+        self, normed: ir.Value, weights: Weights, rotary: Rotary, places: _Patches
+    ) -> ir.Value:
+        graph, config = self.graph, self.config
+        mixed = self.linear(normed, weights.under("qkv"), config.hidden, 3 * config.hidden)
+        mixed = graph.op("Unsqueeze", mixed, graph.constant([0]))
+        query, key, value = graph.ops("Split", mixed, outputs=3, axis=-1, num_outputs=3)
+        query, key = rotary(graph, query, config.heads), rotary(graph, key, config.heads)
+
+        def one_image(inner: GraphBuilder, index: ir.Value, done: ir.Value) -> ir.Value:
+            at = inner.op("Unsqueeze", index, inner.constant([0]))
+            start = inner.op("Gather", places.starts, at)
+            end = inner.op("Gather", places.ends, at)
+            parts = [
+                inner.op("Slice", whole, start, end, inner.constant([1]))
+                for whole in (query, key, value)
+            ]
+            seen = inner.microsoft("MultiHeadAttention", *parts, num_heads=config.heads)
+            return inner.op("SequenceInsert", done, seen)
+
+        none_yet = graph.op("SequenceEmpty", dtype=FLOAT)
+        none_yet.type = ir.SequenceType(ir.TensorType(FLOAT))
+        images = graph.op("Squeeze", graph.op("Shape", places.ends), graph.constant([0]))
+        seen = graph.loop(images, none_yet, one_image)
+        joined = graph.op("ConcatFromSequence", seen, axis=1)
+        joined = graph.op("Squeeze", joined, graph.constant([0]))
+        return self.linear(joined, weights.under("proj"), config.hidden, config.hidden)
+
+    def merger(self, hidden: ir.Value, weights: Weights, *, late_norm: bool) -> ir.Value:
+        """Joins merge x merge patches and projects them to the text's width.
+
+        late_norm: normalise the joined patches (DeepStack's mergers) instead of each patch.
+        """
+        graph, config = self.graph, self.config
+        wide = config.merged_hidden
+        if not late_norm:
+            hidden = self.layer_norm(hidden, weights.under("norm"), config.hidden)
+        joined = graph.op("Reshape", hidden, graph.constant([-1, wide]))
+        if late_norm:
+            joined = self.layer_norm(joined, weights.under("norm"), wide)
+        joined = graph.op("Gelu", self.linear(joined, weights.under("linear_fc1"), wide, wide))
+        return self.linear(joined, weights.under("linear_fc2"), wide, config.out_hidden)
+
+    def stacked(self, layers: list[ir.Value], features: ir.Value) -> ir.Value:
+        """The layers' features under one another; without a layer, an empty stack."""
+        graph = self.graph
+        stacked = [graph.op("Unsqueeze", one, graph.constant([0])) for one in layers or [features]]
+        if not layers:
+            nothing = graph.constant([0])
+            return graph.op("Slice", stacked[0], nothing, nothing, nothing)
+        return graph.op("Concat", *stacked, axis=0)
+
+    def linear(self, x: ir.Value, weights: Weights, inputs: int, outputs: int) -> ir.Value:
+        product = self.precision.linear(self.graph, x, weights.get("weight", outputs, inputs))
+        return self.add_bias(product, weights.get("bias", outputs))
+
+    def add_bias(self, x: ir.Value, bias: Weight) -> ir.Value:
+        return self.graph.op("Add", x, self.precision.tensor(self.graph, bias))
+
+    def layer_norm(self, x: ir.Value, weights: Weights, width: int) -> ir.Value:
+        return self.graph.op(
+            "LayerNormalization",
+            x,
+            self.precision.tensor(self.graph, weights.get("weight", width)),
+            self.precision.tensor(self.graph, weights.get("bias", width)),
+            axis=-1,
+            epsilon=EPSILON,
+        )
