@@ -22,8 +22,8 @@ BUILT_IN: dict[Kind, tuple[str, ...]] = {
     "stages": (),
     "samplers": (),
     "strategies": (),
-    "caches": (),
-    "exporters": (),
+    "caches": ("triptych.plugins.caches.manifest",),
+    "exporters": ("triptych.export.qwen3_vl.manifest",),
     "datasets": (),
     "metrics": (),
 }
@@ -45,19 +45,35 @@ SINGULAR: dict[Kind, str] = {
 class UnknownComponent(TriptychError):
     """A name that nothing offers.
 
-    name, kind: what was asked for. known: the names there are (the installed owners, when the
-    owner is the unknown part). nearest: what was probably meant, or None.
+    name, kind: what was asked for. cause: the message without what follows. nearest: what was
+    probably meant, or None. known: the names there are (the installed plugins, when the owner is
+    the unknown part). hint: the remedy, where a name is not it.
     """
 
     def __init__(
-        self, name: str, kind: Kind, problem: str, *, known: Sequence[str], nearest: str | None
+        self,
+        name: str,
+        kind: Kind,
+        cause: str,
+        *,
+        known: Sequence[str] = (),
+        nearest: str | None = None,
+        hint: str | None = None,
     ) -> None:
         self.name = name
         self.kind = kind
+        self.cause = cause
         self.known = tuple(known)
         self.nearest = nearest
-        hint = f"; did you mean {nearest!r}?" if nearest else ""
-        super().__init__(f"{problem}{hint}")
+        self.hint = hint
+        lines = [cause]
+        if nearest:
+            lines.append(f"did you mean {nearest!r}?")
+        if hint:
+            lines.append(hint)
+        if known:
+            lines.append(f"known: {', '.join(known)}")
+        super().__init__("\n  ".join(lines))
 
 
 class Catalog:
@@ -130,10 +146,8 @@ class Catalog:
             raise UnknownComponent(
                 name,
                 kind,
-                f"there is no {SINGULAR[kind]} {name!r}: no plugin file was given; "
-                "give one with --plugin FILE (plugins=[FILE])",
-                known=(),
-                nearest=None,
+                f"there is no {SINGULAR[kind]} {name!r}: no plugin file was given",
+                hint="give one with --plugin FILE (plugins=[FILE])",
             )
         offered, faults = self._local(kind)
         same = [entry for entry in offered if entry.full_name == name]
@@ -173,14 +187,13 @@ class Catalog:
             if not rivals:
                 owners = sorted({claim.owner for claim in claims})
                 near = _nearest(owner, owners)
-                listed = f"installed: {', '.join(owners)}" if owners else "none is installed"
-                unread = f"; {faults[0]}" if faults else ""
                 raise UnknownComponent(
                     name,
                     kind,
-                    f"there is no plugin {owner!r}, which {name!r} needs ({listed}{unread})",
+                    f"no installed plugin is called {owner!r}, which {name!r} needs",
                     known=owners,
                     nearest=near and f"{near}/{short}",
+                    hint="; ".join(["install the package that offers it", *map(str, faults)]),
                 )
             self._manifests[owner] = installed.read(rivals)
         return self._manifests[owner]
@@ -205,15 +218,13 @@ class Catalog:
         owner, slash, _ = name.partition("/")
         if not slash:
             known = self.names(kind)
-        problem = f"there is no {SINGULAR[kind]} {name!r}"
+        cause = f"there is no {SINGULAR[kind]} {name!r}"
         elsewhere = [k for k in KINDS if not slash and name in self.names(k)]
         if elsewhere:
-            problem += f" ({name!r} is a {SINGULAR[elsewhere[0]]})"
-        elif known:
-            problem += f" (known: {', '.join(known)})"
-        elif slash:
-            problem += f": plugin {owner!r} offers no {kind}"
-        return UnknownComponent(name, kind, problem, known=known, nearest=_nearest(name, known))
+            cause += f"; {name!r} is a {SINGULAR[elsewhere[0]]}"
+        elif slash and not known:
+            cause += f": plugin {owner!r} offers no {kind}"
+        return UnknownComponent(name, kind, cause, known=known, nearest=_nearest(name, known))
 
 
 def _nearest(name: str, known: Sequence[str]) -> str | None:
