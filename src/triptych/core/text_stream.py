@@ -10,12 +10,11 @@ HALF = "\N{REPLACEMENT CHARACTER}"
 """What a decoder writes for bytes that are not, or not yet, a character."""
 
 PATIENCE = 16
-"""Pending tokens after which bytes that never became a character are shown as `HALF`.
-
-An unfinished UTF-8 character is at most three bytes, so at most three tokens with text.
-"""
+"""Pending tokens after which bytes that never became a character are shown as `HALF`."""
 CONTEXT = 8
 """Tokens kept as context once patience ran out; more than an unfinished character needs."""
+UNFINISHED = 3
+"""The most bytes of an unfinished UTF-8 character, so of its tokens that have text."""
 
 
 class TextStream:
@@ -66,8 +65,8 @@ class TextStream:
             return ""
         context = self._decode(self._window[-CONTEXT:])
         unsure = len(text) - sure
-        if unsure and not context.endswith(HALF):
-            return ""  # The character's beginning lies further back, behind special tokens.
+        if unsure and len(context) <= UNFINISHED:
+            return ""  # The character may begin further back: tokens without text stand between.
         piece = text[self._shown : sure]
         del self._window[:-CONTEXT]
         self._settled = 0
