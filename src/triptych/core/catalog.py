@@ -20,8 +20,8 @@ from triptych.core.manifest import Manifest
 BUILT_IN: dict[Kind, tuple[str, ...]] = {
     "processors": (),
     "stages": (),
-    "samplers": (),
-    "strategies": (),
+    "samplers": ("triptych.plugins.samplers.manifest",),
+    "strategies": ("triptych.plugins.strategies.manifest",),
     "caches": ("triptych.plugins.caches.manifest",),
     "exporters": ("triptych.export.qwen3_vl.manifest",),
     "datasets": (),
@@ -155,7 +155,7 @@ class Catalog:
             files = " and ".join(str(entry.origin.file) for entry in same)
             raise PluginFault(
                 f"cannot be used: {files} both offer it; rename one",
-                origin=same[-1].origin,
+                origin=Origin(LOCAL),
                 component=name,
             )
         if faults and not same:
@@ -185,7 +185,7 @@ class Catalog:
             claims, faults = installed.claims()
             rivals = [claim for claim in claims if claim.owner == owner]
             if not rivals:
-                owners = sorted({claim.owner for claim in claims})
+                owners = sorted({claim.owner for claim in claims} - {LOCAL})
                 near = _nearest(owner, owners)
                 raise UnknownComponent(
                     name,

@@ -31,11 +31,12 @@ class Origin:
     module: ModuleType | None = None
 
     def __str__(self) -> str:
-        if self.owner is None:
-            return "Triptych itself"
         if self.file is not None:
             return f"plugin file {self.file}"
-        return f"plugin {self.owner!r} ({self.distribution} {self.version or 'of no version'})"
+        package = " ".join(part for part in (self.distribution, self.version) if part)
+        if self.owner is None:
+            return f"distribution {package}" if package else "Triptych itself"
+        return f"plugin {self.owner!r}" + (f" ({package})" if package else "")
 
 
 class PluginFault(TriptychError):

@@ -35,20 +35,22 @@ def claims() -> tuple[list[Claim], list[PluginFault]]:
     faults: list[PluginFault] = []
     seen: set[str] = set()
     for distribution in distributions():
-        name = str(getattr(distribution, "_path", distribution))
+        name = version = None
         try:
-            name = distribution.metadata["Name"] or name
+            name, version = distribution.metadata["Name"], distribution.version
             canonical = name.lower().replace("_", "-").replace(".", "-")
             if canonical in seen:
                 continue
             seen.add(canonical)
             for point in distribution.entry_points:
                 if point.group == PROJECT:
-                    origin = Origin(point.name, name, distribution.version)
+                    origin = Origin(point.name, name, version)
                     found.append(Claim(point, origin))
         except Exception as error:  # noqa: BLE001 - foreign metadata may break in any way
             problem = f"has metadata that cannot be read: {cause_of(error)}"
-            faults.append(PluginFault(problem, origin=Origin(None, name)))
+            faults.append(
+                PluginFault(problem, origin=Origin(None, name or "without a name", version))
+            )
     return sorted(found, key=lambda claim: (claim.owner, str(claim.origin))), faults
 
 
@@ -63,7 +65,7 @@ def read(rivals: Sequence[Claim]) -> Manifest:
         packages = " and ".join(f"{c.origin.distribution} {c.origin.version}" for c in rivals)
         raise PluginFault(
             f"cannot be used: {packages} both claim this owner; uninstall all but one",
-            origin=Origin(claim.owner, claim.origin.distribution, claim.origin.version),
+            origin=Origin(claim.owner),
         )
     if claim.owner == LOCAL:
         raise PluginFault(

@@ -35,7 +35,8 @@ class Manifest:
         try:
             self._manager.register(plugin)
         except (pluggy.PluginValidationError, ValueError) as error:
-            raise self._fault(f"has a bad manifest: {cause_of(error)}") from error
+            why = "; ".join(str(error).splitlines())
+            raise self._fault(f"has a bad manifest: {why}") from error
 
     def entries(self, kind: Kind) -> list[Entry]:
         """What the plugin offers of one kind, in its own order.
