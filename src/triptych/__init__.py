@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from triptych import testing
     from triptych.core.component import Component
     from triptych.core.config.errors import ConfigError
     from triptych.core.errors import InputError, PluginError, TriptychError
@@ -53,6 +54,7 @@ __all__ = [
     "__version__",
     "hookimpl",
     "load",
+    "testing",
 ]
 
 _HOMES = {
@@ -88,6 +90,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use (PEP 562)."""
+    if name == "testing":
+        return import_module("triptych.testing")
     if name not in _HOMES:
         raise AttributeError(f"module 'triptych' has no attribute {name!r}")
     value = getattr(import_module(f"triptych.core.{_HOMES[name]}"), name)

@@ -1,0 +1,33 @@
+"""Hooks, kinds, the reference and the built-in table agree with each other."""
+
+from inspect import getdoc, signature
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from triptych.core import hookspecs
+from triptych.core.catalog import BUILT_IN, SINGULAR
+from triptych.core.component import KINDS, Kind
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference.md"
+HOOKS = [
+    name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec")
+]
+
+
+def test_there_is_one_hook_per_kind():
+    assert tuple(HOOKS) == KINDS == get_args(Kind)
+    assert tuple(BUILT_IN) == tuple(SINGULAR) == KINDS
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_has_no_arguments_and_a_docstring(hook):
+    specification = getattr(hookspecs, hook)
+    assert not signature(specification).parameters
+    assert getdoc(specification)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_in_the_reference_with_its_signature(hook):
+    assert f"`{hook}() -> Iterable[Component]`" in REFERENCE.read_text(encoding="utf-8")
