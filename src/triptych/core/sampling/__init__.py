@@ -1,0 +1,8 @@
+"""From a row of logits to a token: candidates, steps, and the chain that runs them."""
+
+from triptych.core.sampling.candidates import Candidates
+from triptych.core.sampling.chain import Chain, LogitsError
+from triptych.core.sampling.context import Context
+from triptych.core.sampling.steps import Choose, Warp
+
+__all__ = ["Candidates", "Chain", "Choose", "Context", "LogitsError", "Warp"]

@@ -1,0 +1,53 @@
+"""The two kinds of sampling step, and what a step may do besides.
+
+A component's target is called as ``Target(settings)``, once per generation, with ``None``
+where the class has no ``Settings``. So a step may keep state on itself. It changes that
+state in ``accept`` only: a row may be warped without a token being committed.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, Self, runtime_checkable
+
+from triptych.core.sampling.candidates import Candidates
+from triptych.core.sampling.context import Context
+
+
+class Warp(Protocol):
+    """Drops candidates or changes their logits: temperature, top_k, penalties, grammar masks.
+
+    keeps_winner: true for a warp that never changes the most likely token (the lowest id
+    among equals); in front of ``greedy`` such a warp is refused as pointless.
+    """
+
+    keeps_winner: bool
+
+    def __call__(self, candidates: Candidates, context: Context) -> Candidates:
+        """At least one of `candidates`, which are left as they were."""
+        ...
+
+
+class Choose(Protocol):
+    """Picks the token: greedy, draw."""
+
+    def __call__(self, candidates: Candidates, context: Context) -> int:
+        """The id of one of `candidates`."""
+        ...
+
+
+@runtime_checkable
+class Accepts(Protocol):
+    """A step that follows what is committed."""
+
+    def accept(self, token: int, candidates: Candidates) -> None:
+        """Called for every committed token, whoever chose it, with what the warps left."""
+        ...
+
+
+@runtime_checkable
+class Forks(Protocol):
+    """A step that copies itself; any other is copied with ``copy.deepcopy``."""
+
+    def fork(self) -> Self:
+        """An independent copy with the same state."""
+        ...

@@ -1,0 +1,25 @@
+"""One token per forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from triptych.core.spans import Generation, Logits, Span
+
+
+class Autoregressive:
+    """Forward what is pending, choose a token, append it, and so on until the end."""
+
+    speculates = False
+
+    def __init__(self, settings: None = None) -> None:
+        del settings
+
+    def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:
+        """The strategy of one generation."""
+        while True:
+            [rows] = yield [Span(generation.sequence)]
+            token = generation.chain.choose(rows[-1])
+            generation.sequence.append([token])
+            if generation.emit(token):
+                return
