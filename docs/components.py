@@ -1,0 +1,61 @@
+"""Fills the reference's lists of components from the catalog when the documentation is built."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any, cast
+
+from triptych.core.catalog import Catalog
+from triptych.core.component import Kind
+from triptych.core.entry import Entry
+
+MARK = re.compile(r"<!-- components: (\w+) -->")
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """MkDocs calls this with every page; ``<!-- components: samplers -->`` becomes their list."""
+    return MARK.sub(lambda match: listing(cast("Kind", match[1])), markdown)
+
+
+def listing(kind: Kind) -> str:
+    """What Triptych ships of one kind, as Markdown: names, summaries, descriptions, settings."""
+    catalog = Catalog()
+    found = [_section(catalog.find(kind, name)) for name in catalog.names(kind)]
+    return "\n\n".join(found) or f"Triptych ships no {kind} yet; the hook is open to plugins."
+
+
+def _section(entry: Entry) -> str:
+    target = entry.load()
+    heading = f"#### `{entry.full_name}`"
+    role = f" ({entry.role})" if entry.role else ""
+    summary = entry.component.summary.rstrip(".")
+    parts = [heading, f"{summary[:1].upper()}{summary[1:]}{role}.", inspect.getdoc(target) or ""]
+    settings = getattr(target, "Settings", None)
+    if settings is not None:
+        parts.append(_settings(settings, entry.component.main))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _settings(settings: Any, main: str | None) -> str:
+    """A table of settings; a bare value fills the one in bold."""
+    rows = ["| setting | type | default |", "|---|---|---|"]
+    for name, field in settings.model_fields.items():
+        shown = f"**`{name}`**" if name == main else f"`{name}`"
+        kind = inspect.formatannotation(field.annotation).replace("|", "or")
+        kind = re.sub(r"[\w.]+\.(\w+)", r"\1", kind)
+        limits = ", ".join(str(limit) for limit in field.metadata if _is_limit(limit))
+        default = "required" if field.is_required() else f"`{field.get_default()!r}`"
+        rows.append(f"| {shown} | {kind}{' ' if limits else ''}{_plain(limits)} | {default} |")
+    return "\n".join([inspect.getdoc(settings) or "", "", *rows])
+
+
+def _is_limit(limit: object) -> bool:
+    return type(limit).__name__ in {"Gt", "Ge", "Lt", "Le"}
+
+
+def _plain(limits: str) -> str:
+    """``Gt(gt=0), Le(le=1)`` as ``> 0, <= 1``."""
+    for name, sign in {"Gt": ">", "Ge": "≥", "Lt": "<", "Le": "≤"}.items():
+        limits = re.sub(rf"{name}\(\w+=([^)]*)\)", rf"{sign} \1", limits)
+    return limits
