@@ -64,7 +64,7 @@ class Nested:
             from triptych.core.config.build import part_of
 
             build = part_of
-        part: Part = build(self.kind, value)
+        part: Part = build(self.kind, value, info.field_name or self.kind)
         return part
 
 

@@ -9,6 +9,7 @@ from os import PathLike, fspath
 from typing import Any
 
 from triptych.core.config.errors import ConfigError, Where
+from triptych.core.paths import Typed
 
 LONGEST_SHOWN = 60
 """How many characters of a wrong value a message repeats."""
@@ -50,7 +51,8 @@ class Node:
 
     def child(self, key: str | int) -> Node:
         """The value under a key or an index, known by its dotted path."""
-        return self.value[key].at(self.where.under(key))
+        node: Node = self.value[key]
+        return node.at(self.where.under(key))
 
     def plain(self) -> Any:
         """The value without its places."""
@@ -62,9 +64,7 @@ class Node:
 
     def with_key(self, key: str, value: Node) -> Node:
         """A copy of this mapping in which `key` has `value`."""
-        return replace(
-            self, value={**self.value, key: value}, keys={**self.keys, key: value.where}
-        )
+        return replace(self, value={**self.value, key: value}, keys={**self.keys, key: value.where})
 
     def walk(self) -> Iterator[tuple[str, Where]]:
         """The dotted path and the place of everything below: of keys, and of list elements."""
@@ -81,7 +81,7 @@ class Node:
 
 
 def node_of(value: Any, where: Where, *, depth: int = 0) -> Node:
-    """A node tree of a Python value, all of it at `where`.
+    """A node tree of what a flag or a keyword gives, all of it at `where`.
 
     Raises ConfigError when a mapping has a key that is not text, or is nested too deeply.
     """
@@ -98,7 +98,9 @@ def node_of(value: Any, where: Where, *, depth: int = 0) -> Node:
     if isinstance(value, list | tuple):
         return Node([node_of(item, where, depth=depth + 1) for item in value], where)
     if isinstance(value, PathLike):
-        return Node(fspath(value), where)
+        value = f"./{fspath(value)}"
+    if isinstance(value, str) and value.startswith("./"):
+        value = Typed(value)
     return Node(value, where)
 
 

@@ -12,7 +12,7 @@ from triptych.core.errors import TriptychError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from triptych.core.catalog import Entry
+    from triptych.core.entry import Entry
     from triptych.core.ports import Axis
 
 
@@ -41,7 +41,7 @@ class Part:
     """
 
     label: str
-    entry: Entry
+    entry: Entry = field(repr=False)
     settings: BaseModel | None
     where: Where
     ports: Mapping[str, PortChange] = field(default_factory=dict, hash=False)

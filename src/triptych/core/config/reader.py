@@ -13,7 +13,6 @@ from ruamel.yaml.events import (
     DocumentStartEvent,
     MappingEndEvent,
     MappingStartEvent,
-    NodeEvent,
     ScalarEvent,
     SequenceEndEvent,
     SequenceStartEvent,
@@ -175,7 +174,7 @@ class _Builder:
         except ValueError:
             raise ConfigError(where, f"{shown(event.value)} is not a number") from None
 
-    def _check(self, event: NodeEvent, where: Where) -> None:
+    def _check(self, event: Any, where: Where) -> None:
         if getattr(event, "tag", None) is not None:
             raise ConfigError(where, f"tags are not supported; remove {event.tag}")
 

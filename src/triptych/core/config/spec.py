@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from triptych.core.config.build import Builder
+from triptych.core.config.chain import SamplingFlags, apply_flags, chain_of
 from triptych.core.config.errors import Where
+from triptych.core.config.items import Item, parse_items
+from triptych.core.config.nodes import node_of
 from triptych.core.config.part import Part
 from triptych.core.config.sections import SessionSettings, StopSettings
 from triptych.core.paths import Paths
+
+NO_FLAGS = SamplingFlags()
+"""Flags that change nothing."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,8 @@ class PipelineSpec:
     stop: StopSettings
     session: SessionSettings
     approximate: bool
+    _builder: Builder = field(repr=False, compare=False)
+    _chain: tuple[Item, ...] = field(repr=False, compare=False)
     _places: Mapping[str, Where] = field(default_factory=dict, repr=False, compare=False)
 
     def where(self, path: str) -> Where | None:
@@ -49,3 +59,19 @@ class PipelineSpec:
         if part is None:
             return None
         return part.place(*rest.split(".")) if rest else part.where
+
+    def sampler_for(
+        self, *, flags: SamplingFlags = NO_FLAGS, sampler: Sequence[Any] | None = None
+    ) -> tuple[Part, ...]:
+        """The chain for one call.
+
+        flags: changes of the chain. sampler: another chain, as YAML would write it:
+        ``[{"temperature": 0.3}, "draw"]``; the flags then change that one.
+        Raises ConfigError.
+        """
+        if sampler is None and flags == NO_FLAGS:
+            return self.sampler
+        section, items = Where("sampler=[...]", path="sampler"), self._chain
+        if sampler is not None:
+            items = parse_items(node_of(sampler, section), "samplers")
+        return chain_of(apply_flags(items, flags, self._builder), section, self._builder)

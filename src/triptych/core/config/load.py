@@ -1,0 +1,201 @@
+"""A pipeline file, read and checked: nothing of its weights is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field
+
+from triptych.core.catalog import Catalog
+from triptych.core.config.build import Builder
+from triptych.core.config.chain import SamplingFlags, Spoken, apply_flags, chain_of
+from triptych.core.config.digests import check_digests
+from triptych.core.config.edits import Draft, Edits, Insert, Overrides, Replace
+from triptych.core.config.errors import ConfigError, Where, unknown
+from triptych.core.config.items import RESERVED, parse_item, parse_items
+from triptych.core.config.locate import BUILT_IN, builtin, locate
+from triptych.core.config.nodes import Node, node_of, shown
+from triptych.core.config.reader import LARGEST, read_yaml
+from triptych.core.config.sections import SessionSettings, StopSettings
+from triptych.core.config.spec import NO_FLAGS, PipelineSpec
+from triptych.core.paths import Paths
+from triptych.core.settings import Settings
+
+FORMAT = 1
+"""The version of the pipeline file that this release reads."""
+
+DEFAULT_SAMPLER = [{"temperature": 0.7}, {"top_k": 50}, {"top_p": 0.9}, "draw"]
+DEFAULT_STRATEGY = "autoregressive"
+
+S = TypeVar("S", bound=Settings)
+
+
+class _Flags(Settings):
+    """The top-level keys that are neither items nor sections."""
+
+    approximate: bool = Field(default=False)
+
+
+def load_spec(  # noqa: PLR0913  # one keyword per flag that changes a pipeline
+    source: str | PathLike[str] | Mapping[str, Any],
+    *,
+    catalog: Catalog,
+    overrides: Overrides = (),
+    insert: Insert | Iterable[Insert] = (),
+    replace: Replace | Iterable[Replace] = (),
+    remove: str | Iterable[str] = (),
+    flags: SamplingFlags = NO_FLAGS,
+    allow_outside: bool = False,
+    spoken: Spoken = "keywords",
+) -> PipelineSpec:
+    """The pipeline that a file and its changes describe.
+
+    source: a folder with a ``pipeline.yaml``, a YAML file, the name of a built-in model, or a
+    mapping of what a file would hold (its paths start at the working directory).
+    overrides, insert, replace, remove: see `Edits`; flags are applied after them.
+    allow_outside: read files outside of the pipeline's folder.
+    spoken: whether messages about changes speak of flags or of keywords.
+    Raises ConfigError.
+    """
+    if isinstance(source, Mapping):
+        file, here = None, Path.cwd()
+        name = "pipeline"
+        document: Node | None = node_of(source, Where(name))
+    else:
+        file = locate(source)
+        here, name = file.absolute().parent, str(file)
+        document = read_yaml(_content(file), name)
+    start = Where(name, 1, 1)
+    top = _checked_top(document, start)
+    paths = Paths(_root(top, here, allow_outside=allow_outside), here, allow_outside)
+    if "digests" in (top.items or {}):
+        check_digests(top.child("digests"), paths)
+    builder = Builder(catalog, paths)
+    draft = _draft(top)
+    Edits(remove, replace, insert, overrides, spoken).apply(draft, builder)
+    draft.sampler = apply_flags(draft.sampler, flags, builder)
+    section = top.child("sampler").where if "sampler" in (top.items or {}) else top.where
+    if not draft.stages:
+        raise ConfigError(_under(top, "stages"), "a pipeline has at least one stage")
+    return PipelineSpec(
+        source=file,
+        paths=paths,
+        processor=builder.part(draft.processor, "processors"),
+        stages=tuple(builder.part(item, "stages") for item in draft.stages),
+        sampler=chain_of(draft.sampler, section, builder),
+        strategy=builder.part(draft.strategy, "strategies"),
+        stop=_section(StopSettings, draft.stop, builder),
+        session=_section(SessionSettings, draft.session, builder),
+        approximate=builder.settings(_Flags, _flags_node(draft, top)).approximate,
+        _builder=builder,
+        _chain=draft.sampler,
+        _places=dict([*top.walk(), *draft.stop.walk(), *draft.session.walk()]),
+    )
+
+
+def _content(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            # One byte more than allowed shows that there is too much.
+            return stream.read(LARGEST + 1)
+    except OSError as error:
+        raise ConfigError(Where(str(file)), f"cannot be read: {error.strerror}") from None
+
+
+def _checked_top(document: Node | None, start: Where) -> Node:
+    """The mapping of a file, of a format and with keys that are known."""
+    if document is None or document.value is None:
+        raise ConfigError(start, "the file is empty", hint="a pipeline begins with 'format: 1'")
+    items = document.items
+    if items is None:
+        cause = f"{shown(document.value)} is not a mapping: a pipeline begins with 'format: 1'"
+        raise ConfigError(document.where, cause)
+    if "format" not in items:
+        where = document.where.under("format")
+        raise ConfigError(where, "this key must be given", hint=f"write 'format: {FORMAT}'")
+    form = document.child("format")
+    if form.value != FORMAT or isinstance(form.value, bool):
+        newer = isinstance(form.value, int) and form.value > FORMAT
+        raise ConfigError(
+            form.where,
+            f"{shown(form.value)} is not a format that this Triptych reads",
+            hint="upgrade triptych" if newer else f"write 'format: {FORMAT}'",
+        )
+    for key in items:
+        if key not in RESERVED:
+            raise unknown(document.key(key), f"there is no key {key!r}", key, RESERVED)
+    for key in ("processor", "stages"):
+        if key not in items or items[key].value is None:
+            raise ConfigError(_under(document, key), "this key must be given")
+    return document
+
+
+def _root(top: Node, here: Path, *, allow_outside: bool) -> Path:
+    """The folder that relative paths start at."""
+    if "root" not in (top.items or {}):
+        return here
+    node = top.child("root")
+    text = node.value
+    if not isinstance(text, str) or not text:
+        raise ConfigError(node.where, f"{shown(text)} is not a folder")
+    if text in BUILT_IN:
+        return builtin(text)
+    try:
+        root = Paths(root=here, here=here, allow_outside=allow_outside).resolve(text)
+    except ValueError as error:
+        context = getattr(error, "context", None) or {}
+        hint, near = context.get("hint"), context.get("nearest")
+        raise ConfigError(node.where, str(error), hint=hint, nearest=near) from None
+    if not root.is_dir():
+        raise ConfigError(node.where, f"{text!r} is not a folder")
+    return root
+
+
+def _draft(top: Node) -> Draft:
+    items = top.items or {}
+    unsaid = Where(top.where.source)
+    strategy = items.get("strategy")
+    return Draft(
+        processor=parse_item(top.child("processor"), "processors", unsaid, label="processor"),
+        stages=parse_items(top.child("stages"), "stages"),
+        sampler=parse_items(
+            top.child("sampler")
+            if "sampler" in items
+            else node_of(DEFAULT_SAMPLER, unsaid.under("sampler")),
+            "samplers",
+        ),
+        strategy=parse_item(
+            node_of(DEFAULT_STRATEGY, unsaid) if strategy is None else top.child("strategy"),
+            "strategies",
+            unsaid,
+            label="strategy",
+        ),
+        stop=_optional(top, "stop"),
+        session=_optional(top, "session"),
+        approximate=_optional(top, "approximate"),
+    )
+
+
+def _optional(top: Node, key: str) -> Node:
+    """The value under a key; an empty mapping where there is none, or nothing under it."""
+    if key in (top.items or {}) and top.value[key].value is not None:
+        return top.child(key)
+    return Node({}, Where(top.where.source, path=key))
+
+
+def _section(model: type[S], node: Node, builder: Builder) -> S:
+    if node.items is None:
+        raise ConfigError(node.where, f"{shown(node.value)} is not a mapping of settings")
+    return builder.settings(model, node)
+
+
+def _flags_node(draft: Draft, top: Node) -> Node:
+    given = {} if draft.approximate.items == {} else {"approximate": draft.approximate}
+    return Node(given, Where(top.where.source))
+
+
+def _under(top: Node, key: str) -> Where:
+    return top.key(key) if key in (top.items or {}) else top.where.under(key)

@@ -1,0 +1,176 @@
+"""Settings checked against their models, and pydantic's errors in words with places."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from triptych.core.config.errors import ConfigError, Where, nearest
+from triptych.core.config.nodes import Node, shown
+from triptych.core.errors import TriptychError
+
+M = TypeVar("M", bound=BaseModel)
+
+EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping of settings",
+    "model_attributes_type": "a mapping of settings",
+    "none_required": "null",
+    "path_type": "a path",
+    "is_instance_of": "a path",
+    "greater_than": "greater than {gt:g}",
+    "greater_than_equal": "greater than or equal to {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "less than or equal to {le:g}",
+    "multiple_of": "a multiple of {multiple_of:g}",
+    "literal_error": "{expected}",
+    "enum": "{expected}",
+    "string_too_short": "text of at least {min_length} characters",
+    "string_too_long": "text of at most {max_length} characters",
+    "string_pattern_mismatch": "text of the form {pattern}",
+}
+"""What was expected, by the type of pydantic's error: the value is not that."""
+
+NUMERIC = ("int_type", "float_type")
+
+
+def validate(
+    model: type[M], node: Node, values: Mapping[str, Any], context: Mapping[str, Any]
+) -> M:
+    """An instance of `model`.
+
+    node: the mapping that `values` was read from, for the places of errors.
+    Raises ConfigError for the first thing that is wrong.
+    """
+    try:
+        return model.model_validate(dict(values), context=dict(context))
+    except ValidationError as error:
+        raise _first(error, model, node) from None
+    except TriptychError:
+        raise
+    except Exception as error:
+        cause = f"its settings could not be checked: {type(error).__name__}: {error}"
+        raise ConfigError(node.where, cause, exit_code=1) from error
+
+
+@dataclass
+class _Problem:
+    """What pydantic says about one place: several errors where the type is a union."""
+
+    where: Where
+    errors: list[Any]
+
+
+def _first(error: ValidationError, model: type[BaseModel], node: Node) -> ConfigError:
+    """The error to mend first.
+
+    That is an unknown key, which often explains another's absence; else the first in the file.
+    """
+    problems: dict[str, _Problem] = {}
+    for one in error.errors(include_url=False):
+        where = _place(node, one["loc"], one["type"])
+        problems.setdefault(where.path, _Problem(where, [])).errors.append(one)
+
+    def order(problem: _Problem) -> tuple[bool, bool, int, int]:
+        kind = problem.errors[0]["type"]
+        where = problem.where
+        return (
+            kind != "extra_forbidden",
+            kind == "missing",
+            where.line or 0,
+            where.column or 0,
+        )
+
+    return _translated(min(problems.values(), key=order), model)
+
+
+def _place(node: Node, loc: tuple[int | str, ...], kind: str) -> Where:
+    """The place of an error; the steps of `loc` that are pydantic's own are left out."""
+    for index, step in enumerate(loc):
+        last = index == len(loc) - 1
+        if kind == "missing" and last:
+            return node.where.under(step)
+        if (node.items is not None and step in node.items) or (
+            node.list is not None and isinstance(step, int) and step < len(node.list)
+        ):
+            if kind == "extra_forbidden" and last:
+                return node.key(str(step))
+            node = node.child(step)
+    return node.where
+
+
+def _translated(problem: _Problem, model: type[BaseModel]) -> ConfigError:
+    first, where = problem.errors[0], problem.where
+    kind, context = first["type"], first.get("ctx", {})
+    if kind == "extra_forbidden":
+        name, known = str(first["loc"][-1]), _settings_at(model, first["loc"][:-1])
+        if not known:
+            return ConfigError(where, f"there is no setting {name!r}: it takes none")
+        cause = f"there is no setting {name!r}"
+        return ConfigError(where, cause, nearest=nearest(name, known), known=known)
+    if kind == "missing":
+        return ConfigError(where, "this setting must be given")
+    if kind in ("value_error", "assertion_error"):
+        return ConfigError(where, str(context.get("error") or first["msg"]))
+    expected = [_expectation(one) for one in problem.errors]
+    if None in expected:
+        other = next(one for one in problem.errors if _expectation(one) is None)
+        return _foreign(where, other)
+    value = first["input"]
+    hint = None
+    if isinstance(value, str) and any(one["type"] in NUMERIC for one in problem.errors):
+        hint = "write it without quotes" if re.fullmatch(r"[-+]?[\d.]+", value) else None
+    choices = [
+        choice
+        for one in problem.errors
+        if one["type"] in ("literal_error", "enum")
+        for choice in re.findall(r"'([^']*)'", one["ctx"]["expected"])
+    ]
+    return ConfigError(
+        where,
+        f"{shown(value)} is not {' or '.join(dict.fromkeys(map(str, expected)))}",
+        nearest=nearest(value, choices) if isinstance(value, str) else None,
+        hint=hint,
+    )
+
+
+def _expectation(error: Any) -> str | None:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in ("too_short", "too_long"):
+        bound = "at least" if kind == "too_short" else "at most"
+        length = context["min_length" if kind == "too_short" else "max_length"]
+        return f"a list of {bound} {length}"
+    template = EXPECTED.get(kind)
+    return template.format(**context) if template else None
+
+
+def _foreign(where: Where, error: Any) -> ConfigError:
+    """An error in the words of whoever raised it: our paths, a plugin, or pydantic itself."""
+    context = error.get("ctx", {})
+    message = error["msg"]
+    if message[:1].isupper() and message[1:2].islower():
+        message = message[0].lower() + message[1:]
+    return ConfigError(where, message, nearest=context.get("nearest"), hint=context.get("hint"))
+
+
+def _settings_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The names of the settings that the innermost model on the way to `loc` has."""
+    fields = model.model_fields
+    for step in loc:
+        inner = fields[step].annotation if step in fields else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            fields = inner.model_fields
+    return list(fields)
