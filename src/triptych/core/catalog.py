@@ -18,8 +18,14 @@ from triptych.core.errors import TriptychError
 from triptych.core.manifest import Manifest
 
 BUILT_IN: dict[Kind, tuple[str, ...]] = {
-    "processors": (),
-    "stages": (),
+    "processors": ("triptych.plugins.processors.manifest",),
+    "stages": (
+        "triptych.plugins.vision_encoder.manifest",
+        "triptych.plugins.positions.manifest",
+        "triptych.plugins.embeddings.manifest",
+        "triptych.plugins.decoder.manifest",
+        "triptych.plugins.onnx.manifest",
+    ),
     "samplers": ("triptych.plugins.samplers.manifest",),
     "strategies": ("triptych.plugins.strategies.manifest",),
     "caches": ("triptych.plugins.caches.manifest",),

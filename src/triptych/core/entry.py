@@ -119,6 +119,7 @@ class Entry:
         except (Exception, SystemExit) as error:
             raise self._fault(
                 f"cannot be used: importing {module_name} raised {cause_of(error)}"
+                + self._remedy(error)
             ) from error
         try:
             found = getattr(module, class_name)
@@ -130,6 +131,11 @@ class Entry:
                 "not a class"
             )
         return found
+
+    def _remedy(self, error: BaseException) -> str:
+        """Exporting needs packages that running does not."""
+        missing = isinstance(error, ModuleNotFoundError) and self.owner is None
+        return "; pip install 'triptych[export]'" if missing and self.kind == "exporters" else ""
 
     def _module(self, name: str) -> ModuleType:
         if not name and self.origin.module is not None:

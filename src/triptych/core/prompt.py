@@ -37,6 +37,10 @@ class Media:
             self._ports.update(self.compute())
         return self._ports
 
+    def moved(self, offset: int) -> Media:
+        """The same media, `offset` tokens further on."""
+        return Media(self.kind, self.digest, self.at + offset, lambda: self.ports)
+
 
 @dataclass(frozen=True, eq=False)
 class Prompt:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from triptych.core.prompt import Prompt
     from triptych.core.sampling.chain import Chain
     from triptych.core.sequence import Sequence
 
@@ -35,7 +36,7 @@ class Generation(Protocol):
         """Give a committed token to the reader; True when the generation has ended."""
         ...
 
-    def branch(self, name: str, edit: Callable[..., object]) -> "Sequence":
+    def branch(self, name: str, edit: Callable[[Prompt], Prompt]) -> "Sequence":
         """A second sequence from an edited prompt, under `name`."""
         ...
 
@@ -43,5 +44,4 @@ class Generation(Protocol):
 class Strategy(Protocol):
     """Yields spans, receives the logits of each, emits tokens; returns when `emit` says so."""
 
-    def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:
-        ...
+    def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]: ...

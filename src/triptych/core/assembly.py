@@ -1,0 +1,113 @@
+"""From a checked configuration to stages that run: built, wired, and only then loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from triptych.core.cache import Cache, CachePolicy
+from triptych.core.catalog import Catalog
+from triptych.core.config.errors import ConfigError
+from triptych.core.config.part import Part
+from triptych.core.config.spec import PipelineSpec
+from triptych.core.errors import TriptychError
+from triptych.core.execution import Executor
+from triptych.core.ports import Array
+from triptych.core.prompt import Processor
+from triptych.core.stages import Runtime, Stage
+from triptych.core.wiring import Wiring, wire
+
+LONGEST_DEFAULT = 32768
+"""`session.max_context` where neither the file nor a shorter model says otherwise."""
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A pipeline whose wiring holds; no weight has been read."""
+
+    spec: PipelineSpec
+    processor: Processor
+    stages: tuple[tuple[Part, Stage], ...]
+    wiring: Wiring
+    policies: Mapping[str, CachePolicy]
+
+    @property
+    def max_length(self) -> int:
+        """The longest sequence, in tokens."""
+        given = self.spec.session.max_context
+        return given or min(self.processor.max_context or LONGEST_DEFAULT, LONGEST_DEFAULT)
+
+    def load(self) -> Executor:
+        """Read the weights and reserve the caches.
+
+        Raises GraphError, or ConfigError at the place of a stage that fails.
+        """
+        session = self.spec.session
+        threads = None if session.threads == "auto" else session.threads
+        runtime = Runtime(session.providers, threads)
+        for part, stage in self.stages:
+            load = getattr(stage, "load", None)
+            if load is not None:
+                _load(part, load, runtime)
+        caches: dict[str, Cache[Any]] = {
+            wired.label: self.policies[wired.label].make(
+                wired.stage.cache_pairs, self.max_length, _reserve
+            )
+            for wired in self.wiring.stages
+            if wired.stage.cache_pairs
+        }
+        return Executor(self.wiring, tuple(self.processor.offers), caches, self.max_length)
+
+
+def assemble(spec: PipelineSpec) -> Assembly:
+    """Build every component and check how they fit.
+
+    Raises ConfigError where one cannot be built, where the wiring is wrong, and where the
+    strategy speculates over a cache that is not exact.
+    """
+    processor: Processor = spec.processor.make()
+    stages = tuple((part, part.make()) for part in spec.stages)
+    wiring = wire(stages, offers=tuple(processor.offers))
+    policies = {part.label: _policy(stage) for part, stage in stages if stage.cache_pairs}
+    _check_exactness(spec, policies)
+    return Assembly(spec, processor, stages, wiring, policies)
+
+
+def _policy(stage: Stage) -> CachePolicy:
+    """What the stage's item chose; `full` for a stage that leaves no choice."""
+    chosen: Part | None = getattr(stage, "cache", None)
+    if chosen is not None:
+        return chosen.make()  # type: ignore[no-any-return]
+    return Catalog().find("caches", "full").load()()  # type: ignore[no-any-return]
+
+
+def _check_exactness(spec: PipelineSpec, policies: Mapping[str, CachePolicy]) -> None:
+    if spec.approximate or not getattr(spec.strategy.entry.load(), "speculates", False):
+        return
+    for label, policy in policies.items():
+        if not policy.exact:
+            raise ConfigError(
+                spec.strategy.where,
+                f"{spec.strategy.name} verifies several tokens in one pass, and with the cache of "
+                f"{label} results depend on how tokens are split",
+                hint="choose another strategy or cache, or say 'approximate: true'",
+            )
+
+
+def _load(part: Part, load: Any, runtime: Runtime) -> None:
+    try:
+        load(runtime)
+    except TriptychError:
+        raise
+    except Exception as cause:
+        raise ConfigError(
+            part.where, f"{part.name} failed with {type(cause).__name__}: {cause}", exit_code=1
+        ) from cause
+
+
+def _reserve(shape: tuple[int, ...], dtype: str) -> Array:
+    """Zeroed memory; the system hands out a page when it is first written."""
+    return np.zeros(shape, dtype)

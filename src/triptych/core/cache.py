@@ -1,0 +1,88 @@
+"""The interface of key/value caches: a policy makes a cache, a cache leases slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from triptych.core.ports import Array, CachePair
+
+TokenIndex = npt.NDArray[np.int64]
+"""int64 [S]: for each row that a slice writes, which token of the sequence it belongs to."""
+
+
+SlotType = TypeVar("SlotType", bound="Slot")
+
+
+@dataclass(frozen=True, eq=False)
+class Binding:
+    """What a stage is given for one run, by port name.
+
+    pasts: its past tensors, which it extends in place; the same objects for all a slot's life.
+    ports: what else the cache writes: `attention_mask` i64 [B, total].
+    """
+
+    pasts: Mapping[str, Array]
+    ports: Mapping[str, Array]
+
+
+class Slot(Protocol):
+    """The cache of one stage for one sequence."""
+
+    @property
+    def room(self) -> int:
+        """How many tokens one forward may add now."""
+        ...
+
+    def truncate(self, length: int) -> bool:
+        """Drop the rows of tokens from `length` on; False when that needs evicted rows."""
+        ...
+
+    def fork(self) -> Self:
+        """An independent copy."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back. Safe to call twice."""
+        ...
+
+
+class Cache(Protocol[SlotType]):
+    """The slots of one stage."""
+
+    def lease(self) -> SlotType:
+        """An empty slot."""
+        ...
+
+    def bind(self, slots: Sequence[SlotType], token_index: Sequence[TokenIndex]) -> Binding:
+        """Make room for the rows of one forward, and say what the stage reads."""
+        ...
+
+    def settle(self, slots: Sequence[SlotType]) -> None:
+        """A forward has been run: its rows count from now on; evict what the policy evicts."""
+        ...
+
+
+class CachePolicy(Protocol):
+    """A component of the kind `caches`, called as ``Target(settings)``.
+
+    exact: whether results are independent of how the tokens were split over forwards.
+    """
+
+    exact: bool
+
+    def make(
+        self,
+        pairs: Sequence[CachePair],
+        max_length: int,
+        allocate: Callable[[tuple[int, ...], str], Array],
+    ) -> Cache[Any]:
+        """A cache for a stage's past/present `pairs` and sequences of up to `max_length` tokens.
+
+        allocate(shape, dtype): zeroed memory that costs nothing until it is touched.
+        """
+        ...

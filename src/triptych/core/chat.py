@@ -1,0 +1,69 @@
+"""A conversation: every turn is rendered whole, and the cache keeps what did not change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from triptych.core.reply import Reply
+from triptych.core.request import Message, Request
+from triptych.core.sequence import Sequence as TokenSequence
+from triptych.core.stream import Stream
+
+if TYPE_CHECKING:
+    from triptych.core.pipeline import Pipeline
+
+
+class Chat:
+    """A conversation with one pipeline; one turn at a time.
+
+    messages: the history, oldest first; edit it freely between turns, and the next turn goes
+    on from what is left the same. An assistant message carries the `tokens` that were
+    generated, which stay as they are (tokenizing its text again could give others); drop them
+    when you edit the text.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, *, system: str | None, settings: Mapping[str, Any]
+    ) -> None:
+        self.pipeline = pipeline
+        self.settings = dict(settings)
+        self.messages: list[Message] = []
+        if system is not None:
+            self.messages.append({"role": "system", "content": system})
+        self._sequence = pipeline.sequence()
+        self._branches: dict[str, TokenSequence] = {}
+
+    def send(self, text: str, *, images: Sequence[Any] = (), **settings: Any) -> Reply:
+        """Say `text`, show `images`; the whole reply. Settings as in `Pipeline.stream`."""
+        return self.stream(text, images=images, **settings).reply
+
+    def stream(self, text: str, *, images: Sequence[Any] = (), **settings: Any) -> Stream:
+        """Say `text`, show `images`; the reply, piece by piece.
+
+        The turn joins the history when the reply has ended, cancelled or not. Raises
+        InputError, with the history as it was.
+        """
+        parts: list[dict[str, Any]] = [{"type": "image", "image": image} for image in images]
+        content: Any = [*parts, {"type": "text", "text": text}] if parts else text
+        asked: Message = {"role": "user", "content": content}
+        prompt = self.pipeline.processor.prompt(Request(messages=[*self.messages, asked]))
+
+        def keep(reply: Reply) -> None:
+            answer = {"role": "assistant", "content": reply.text, "tokens": list(reply.tokens)}
+            self.messages += [asked, answer]
+
+        return self.pipeline.begin(
+            prompt,
+            {**self.settings, **settings},
+            sequence=self._sequence,
+            branches=self._branches,
+            done=keep,
+        )
+
+    def clear(self) -> None:
+        """Forget the conversation, but for a system message at its head."""
+        self.messages = [m for m in self.messages[:1] if m["role"] == "system"]
+        for sequence in (self._sequence, *self._branches.values()):
+            sequence.clear()
+        self._branches.clear()

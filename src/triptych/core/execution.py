@@ -1,0 +1,376 @@
+"""Running the stages: tokens enter a sequence, slices of it are forwarded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from triptych.core.cache import Cache
+from triptych.core.errors import PluginError, TriptychError
+from triptych.core.feature_cache import FeatureCache
+from triptych.core.ports import Array, Port, When
+from triptych.core.prompt import Media
+from triptych.core.reduction import keep_rows, merge_rows
+from triptych.core.sequence import Column, Entry, Sequence, visual_index
+from triptych.core.wiring import INPUT_PORTS, REDUCTIONS, Read, Wired, Wiring
+
+_MEDIA_AXES = ("N", "patches", "images")
+_SOURCE = Port("source", "int64", ("S",))
+_NEXT_POSITION = Port("next_position", "int64", ("S",))
+
+
+@dataclass
+class Clock:
+    """Seconds spent on media (`vision`) and on slices (`forward`)."""
+
+    vision: float = 0.0
+    forward: float = 0.0
+
+
+@dataclass(eq=False)
+class Executor:
+    """The stages of one loaded pipeline. One caller at a time.
+
+    caches: by the label of each stage that keeps one. offers: the processor's media ports.
+    """
+
+    wiring: Wiring
+    offers: tuple[Port, ...]
+    caches: Mapping[str, Cache[Any]]
+    max_length: int
+    features: FeatureCache = field(default_factory=FeatureCache)
+
+    def __post_init__(self) -> None:
+        self._declared = {
+            port.name: port for port in (*INPUT_PORTS, *self.offers, _SOURCE, _NEXT_POSITION)
+        }
+        for wired in self.wiring.input:
+            self._declared.update({write.port.name: write.port for write in wired.writes})
+        self._shares_prefix = not any(wired.stage.whole for wired in self.wiring.stages)
+        self._fills: dict[str, Array] = {}
+
+    def sequence(self) -> Sequence:
+        """A new, empty sequence."""
+        return Sequence(self.max_length, shares_prefix=self._shares_prefix)
+
+    def enter(self, sequence: Sequence, clock: Clock) -> None:
+        """Pass what was appended to `sequence` through the INPUT stages, into its table."""
+        while sequence.entries:
+            ports = self._input_ports(sequence, sequence.entries[0], clock)
+            sequence.entries.pop(0)
+            self._store(sequence, ports)
+
+    def forward(self, sequence: Sequence, stop: int, rows: int, clock: Clock) -> Array:
+        """Forward the tokens from ``sequence.forwarded`` up to `stop`.
+
+        Returns the logits of the last `rows` of them, float32 [rows, V].
+        """
+        begin = time.perf_counter()
+        ports = self.run_span(sequence, stop, rows)
+        sequence.forwarded = stop
+        clock.forward += time.perf_counter() - begin
+        logits: Array = ports["logits"][0]
+        return logits
+
+    def probe(self, sequence: Sequence, entry: Entry, port: str) -> dict[str, Array]:
+        """Every port that is there once `port` is, for tokens that enter an empty sequence."""
+        ports = self._input_ports(sequence, entry, Clock())
+        for offer in self.offers:
+            if offer.name == port and entry.media:
+                parts = [item.ports[port] for item in entry.media]
+                ports[port] = np.concatenate(parts, _media_axis(offer))
+        if port in ports:
+            return ports
+        self._store(sequence, ports)
+        return self.run_span(sequence, sequence.entered, 1, until=port)
+
+    def port_names(self) -> set[str]:
+        """Every port of this pipeline, whoever writes it."""
+        names = {port.name for port in (*INPUT_PORTS, *self.offers)}
+        written = [write.port.name for wired in self.wiring.stages for write in wired.writes]
+        return names.union(written)
+
+    def run_span(
+        self, sequence: Sequence, stop: int, rows: int, *, until: str = "logits"
+    ) -> dict[str, Array]:
+        """Every port of one slice, up to the last stage that writes `until`.
+
+        The caches have grown by the slice when the stages that keep them were run.
+        """
+        start = sequence.forwarded
+        ports = _slice(sequence, start, stop)
+        count = stop - start
+        ports["logit_index"] = np.arange(count - rows, count)
+        lengths = {"B": 1, "S": count, "N": 0, "R": rows}
+        for wired in self.wiring.span[: self._stages_until(until)]:
+            feeds = self._feeds(wired, ports, lengths)
+            if feeds is None:
+                continue
+            cache = self.caches.get(wired.label)
+            if cache is None:
+                ports.update(_call(wired, feeds))
+                continue
+            slot = self.slot(sequence, wired.label)
+            binding = cache.bind([slot], [np.arange(start, stop)])
+            feeds.update(binding.pasts)
+            declared = {read.name for read in wired.reads}
+            feeds.update({name: v for name, v in binding.ports.items() if name in declared})
+            ports.update(_call(wired, feeds))
+            cache.settle([slot])
+        return ports
+
+    def _stages_until(self, port: str) -> int:
+        """How many of the SPAN stages run until `port` has its last value."""
+        writers = [
+            index
+            for index, wired in enumerate(self.wiring.span)
+            if port in [write.port.name for write in wired.writes]
+        ]
+        return writers[-1] + 1 if writers else 0
+
+    def slot(self, sequence: Sequence, label: str) -> Any:
+        """The sequence's slot in the cache of stage `label`, leased when first asked for."""
+        if label not in sequence.caches:
+            sequence.caches[label] = self.caches[label].lease()
+        return sequence.caches[label]
+
+    def room(self, sequence: Sequence) -> int:
+        """How many tokens one forward may add now."""
+        return min(
+            (self.slot(sequence, label).room for label in self.caches), default=len(sequence)
+        )
+
+    def _input_ports(self, sequence: Sequence, entry: Entry, clock: Clock) -> dict[str, Array]:
+        count = len(entry.tokens)
+        position = sequence.table.get("next_position")
+        start = position.values[-1:] if position is not None and len(position) else np.zeros(1, int)
+        ports: dict[str, Array] = {
+            "input_ids": entry.tokens,
+            "visual_index": visual_index(count, entry.media),
+            "start_position": start.astype(np.int64),
+            "source": entry.start + np.arange(count),
+        }
+        for wired in self.wiring.input:
+            if wired.per_media:
+                if entry.media:
+                    begin = time.perf_counter()
+                    ports.update(self._per_media(wired, entry.media))
+                    clock.vision += time.perf_counter() - begin
+                continue
+            self._offer(wired, ports, entry.media)
+            lengths = {"S": len(ports["input_ids"]), "N": 0, "images": 0, "patches": 0}
+            feeds = self._feeds(wired, ports, lengths)
+            if feeds is not None:
+                ports.update(_call(wired, feeds))
+                ports = self._reduced(wired, ports)
+        if "next_position" not in ports:
+            ports["next_position"] = start + 1 + np.arange(len(ports["input_ids"]))
+        return ports
+
+    def _offer(self, wired: Wired, ports: dict[str, Array], media: Iterable[Media]) -> None:
+        """Compute the media ports that a stage reads."""
+        items = list(media)
+        for port in self.offers:
+            wanted = any(read.port.name == port.name for read in wired.reads)
+            if wanted and items and port.name not in ports:
+                parts = [item.ports[port.name] for item in items]
+                ports[port.name] = np.concatenate(parts, _media_axis(port))
+
+    def _per_media(self, wired: Wired, media: Iterable[Media]) -> dict[str, Array]:
+        """The stage's results for all items, computed for those that are not known yet."""
+        items = list(media)
+        known: dict[str, Mapping[str, Array]] = {}
+        fresh: dict[str, Media] = {}
+        for item in items:
+            result = self.features.get(wired.label, item.digest)
+            if result is None:
+                fresh[item.digest] = item
+            else:
+                known[item.digest] = result
+        if fresh:
+            known.update(self._compute(wired, list(fresh.values())))
+        joined: dict[str, Array] = {}
+        for write in wired.writes:
+            name = write.port.name
+            parts = [known[item.digest][name] for item in items]
+            axis = _media_axis(write.port)
+            joined[name] = parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
+        return joined
+
+    def _compute(self, wired: Wired, items: list[Media]) -> dict[str, dict[str, Array]]:
+        feeds: dict[str, Array] = {}
+        for read in wired.reads:
+            parts = [self._media_port(item, read.port.name) for item in items]
+            feeds[read.name] = np.concatenate(parts, _media_axis(read.port))
+        written = _call(wired, feeds)
+        results: dict[str, dict[str, Array]] = {item.digest: {} for item in items}
+        for write in wired.writes:
+            name, axis = write.port.name, _media_axis(write.port)
+            counts = [self._count(item, write.port.axes[axis]) for item in items]
+            if sum(counts) != written[name].shape[axis]:
+                raise PluginError(
+                    f"{wired.label} wrote {written[name].shape[axis]} rows of {name!r} for media "
+                    f"that have {sum(counts)} tokens; the graph and the processor disagree on "
+                    "how many rows an image has"
+                )
+            splits = np.split(written[name], np.cumsum(counts)[:-1], axis)
+            for item, part in zip(items, splits, strict=True):
+                results[item.digest][name] = part
+        for digest, result in results.items():
+            self.features.put(wired.label, digest, result)
+        return results
+
+    def _media_port(self, item: Media, name: str) -> Array:
+        """A port of one item: the processor's, or what an earlier stage made of it."""
+        if name in item.ports:
+            return item.ports[name]
+        for wired in self.wiring.input:
+            if wired.per_media and name in [write.port.name for write in wired.writes]:
+                return self._per_media(wired, [item])[name]
+        raise PluginError(f"the processor promised {name!r} for media and did not compute it")
+
+    @staticmethod
+    def _count(item: Media, axis: str | int) -> int:
+        if axis == "N":
+            return len(item.at)
+        port = "image_grid_thw" if axis == "images" else "pixel_values"
+        return len(item.ports[port])
+
+    def _reduced(self, wired: Wired, ports: dict[str, Array]) -> dict[str, Array]:
+        """Apply what a visual-token reducer wrote."""
+        written = {write.port.name for write in wired.writes} & REDUCTIONS.keys()
+        if not written:
+            return ports
+        said = {name: ports.pop(name) for name in written}
+        try:
+            if "keep_rows" in said:
+                return keep_rows(ports, self._declared, said["keep_rows"])
+            return merge_rows(ports, self._declared, said["merge_rows"], said["merge_weights"])
+        except (IndexError, ValueError) as cause:
+            raise PluginError(f"{wired.label} wrote {sorted(said)} of a wrong length") from cause
+
+    def _feeds(
+        self, wired: Wired, ports: Mapping[str, Array], lengths: Mapping[str, int]
+    ) -> dict[str, Array] | None:
+        """What the stage reads, by its own names; None when it is to be skipped."""
+        feeds: dict[str, Array] = {}
+        for read in wired.reads:
+            value = ports.get(read.port.name)
+            if value is not None:
+                axis = read.batch_axis
+                feeds[read.name] = value if axis is None else np.expand_dims(value, axis)
+            elif read.port.absent is not None:
+                feeds[read.name] = self._fill(read, lengths)
+            elif wired.label in self.caches and self._from_cache(wired, read):
+                continue
+            else:
+                return None
+        return feeds
+
+    @staticmethod
+    def _from_cache(wired: Wired, read: Read) -> bool:
+        pasts = {pair.past.name for pair in wired.stage.cache_pairs}
+        return read.name in pasts or read.name == "attention_mask"
+
+    def _fill(self, read: Read, lengths: Mapping[str, int]) -> Array:
+        port = read.port
+        known = {**self.wiring.sizes, **lengths}
+        shape = tuple(axis if isinstance(axis, int) else known.get(axis, 1) for axis in port.axes)
+        filled = self._fills.get(port.name)
+        if filled is None or filled.shape != shape:
+            dtype = "float32" if port.dtype == "float" else port.dtype
+            filled = self._fills[port.name] = np.full(shape, port.absent, dtype)
+        return filled
+
+    def _store(self, sequence: Sequence, ports: Mapping[str, Array]) -> None:
+        """Append an entry's ports to the table and the visual rows."""
+        count = len(ports["input_ids"])
+        before = sequence.entered
+        rows_before = (
+            1 + int(sequence.table["visual_index"].values.max(initial=-1)) if before else 0
+        )
+        table = {
+            name: port
+            for name, port in self._declared.items()
+            if "S" in port.axes and (name in ports or name in sequence.table)
+        }
+        values = dict(ports)
+        visual = values["visual_index"]
+        values["visual_index"] = np.where(visual >= 0, visual + rows_before, -1)
+        for name, port in table.items():
+            axis = port.axes.index("S")
+            value = values.get(name)
+            if value is None:
+                column = sequence.table[name]
+                value = np.zeros_like(column.between(0, 0), shape=_resized(column, count))
+            _grow(sequence.table, name, value, axis, before)
+        for name in self.wiring.kept:
+            port = self._declared[name]
+            if "N" in port.axes and name in values:
+                _grow(sequence.rows, name, values[name], port.axes.index("N"), rows_before)
+
+
+def _grow(columns: dict[str, Column], name: str, value: Array, axis: int, before: int) -> None:
+    """Append to a column; a new one begins with `before` places of zeros."""
+    if name in columns:
+        columns[name].extend(value)
+        return
+    shape = list(value.shape)
+    shape[axis] = before
+    empty = np.zeros(shape, value.dtype)
+    columns[name] = Column(np.concatenate([empty, value], axis), axis)
+
+
+def _resized(column: Column, count: int) -> tuple[int, ...]:
+    shape = list(column.between(0, 0).shape)
+    shape[column.axis] = count
+    return tuple(shape)
+
+
+def _slice(sequence: Sequence, start: int, stop: int) -> dict[str, Array]:
+    """The table from `start` to `stop`, and the visual rows of those tokens, rebased."""
+    ports = {name: column.between(start, stop) for name, column in sequence.table.items()}
+    visual = ports["visual_index"]
+    rows = visual[visual >= 0]
+    if rows.size:
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        for name, column in sequence.rows.items():
+            ports[name] = column.between(first, last)
+        ports["visual_index"] = np.where(visual >= 0, visual - first, -1)
+    return ports
+
+
+def _media_axis(port: Port) -> int:
+    for axis in _MEDIA_AXES:
+        if axis in port.axes:
+            return port.axes.index(axis)
+    raise PluginError(
+        f"port {port.name!r} of media has none of the axes {', '.join(_MEDIA_AXES)}, so it cannot "
+        "be told which of its rows belong to which item"
+    )
+
+
+def _call(wired: Wired, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Run a stage; its outputs by the pipeline's names, checked against what it declared."""
+    try:
+        written = wired.stage(feeds)
+    except TriptychError:
+        raise
+    except Exception as cause:
+        raise PluginError(f"stage {wired.label} raised {type(cause).__name__}: {cause}") from cause
+    if set(written) != {write.name for write in wired.writes}:
+        raise PluginError(
+            f"stage {wired.label} wrote {sorted(written)}, but declares "
+            f"{sorted(write.name for write in wired.writes)}"
+        )
+    for write in wired.writes:
+        if np.ndim(written[write.name]) != len(write.port.axes):
+            raise PluginError(
+                f"stage {wired.label} wrote {write.name!r} with {np.ndim(written[write.name])} "
+                f"axes, but declares {write.port}"
+            )
+    return {write.port.name: written[write.name] for write in wired.writes}

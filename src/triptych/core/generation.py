@@ -1,0 +1,110 @@
+"""One request in progress: its sequence, its chain, what it has emitted."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from triptych.core.execution import Clock
+from triptych.core.prompt import Processor, Prompt
+from triptych.core.reply import FinishReason, Piece
+from triptych.core.sampling.chain import Chain
+from triptych.core.sequence import Sequence
+from triptych.core.text_stream import StopStrings, TextStream
+
+
+@dataclass(frozen=True)
+class StopRules:
+    """When a generation ends: at one of `eos_ids`, at a string, after so many tokens."""
+
+    eos_ids: frozenset[int]
+    strings: tuple[str, ...]
+    max_new_tokens: int
+
+
+class RunningGeneration:
+    """The `Generation` that strategies are given.
+
+    pieces: text that is certain and that nobody has read yet.
+    """
+
+    def __init__(
+        self,
+        prompt: Prompt,
+        sequence: Sequence,
+        chain: Chain,
+        *,
+        processor: Processor,
+        stop: StopRules,
+        branches: dict[str, Sequence],
+        new_sequence: Callable[[], Sequence],
+    ) -> None:
+        self.prompt = prompt
+        self.sequence = sequence
+        self.chain = chain
+        self.stop = stop
+        self.clock = Clock()
+        self.prefill_seconds: float | None = None
+        self.tokens: list[int] = []
+        self.text = ""
+        self.pieces: deque[Piece] = deque()
+        self.finish_reason: FinishReason | None = None
+        self._stream = TextStream(processor.decode)
+        self._stops = StopStrings(stop.strings)
+        self._unread: list[int] = []
+        self._branches = branches
+        self._new_sequence = new_sequence
+
+    def emit(self, token: int) -> bool:
+        """Give a committed token to the reader; True when the generation has ended.
+
+        It ends at an EOS token (which is not part of the reply), where a stop string is
+        complete, after `max_new_tokens`, and where the sequence has no room for another.
+        """
+        if self.finish_reason is not None:
+            return True
+        if token in self.stop.eos_ids:
+            self._finish("eos")
+            return True
+        self.tokens.append(token)
+        self._unread.append(token)
+        text, hit = self._stops.push(self._stream.push(token))
+        self._show(text)
+        if hit:
+            self.finish_reason = "stop"
+            self._show("", last=True)
+        elif len(self.tokens) >= self.stop.max_new_tokens or self.sequence.room <= 0:
+            self._finish("length")
+        return self.finish_reason is not None
+
+    def cancel(self) -> None:
+        """End it where it is; what was generated so far is the reply."""
+        if self.finish_reason is None:
+            self._finish("cancelled")
+
+    def branch(self, name: str, edit: Callable[[Prompt], Prompt]) -> Sequence:
+        """A second sequence, under `name`, from an edited copy of the prompt.
+
+        It is kept across the turns of a chat, and keeps the prefix that did not change.
+        """
+        sequence = self._branches.get(name)
+        if sequence is None:
+            sequence = self._branches[name] = self._new_sequence()
+        sequence.align(edit(self.prompt))
+        return sequence
+
+    def _finish(self, reason: FinishReason) -> None:
+        self.finish_reason = reason
+        text, hit = self._stops.push(self._stream.flush())
+        if hit:
+            self.finish_reason = "stop"
+            self._show(text, last=True)
+        else:
+            self._show(text + self._stops.flush(), last=True)
+
+    def _show(self, text: str, *, last: bool = False) -> None:
+        if text or (last and self._unread):
+            self.text += text
+            self.pieces.append(Piece(text, tuple(self._unread)))
+            self._unread.clear()

@@ -1,0 +1,236 @@
+"""The declared ports of an ONNX file, read without its weights.
+
+ONNX files are protocol buffers. This walks the wire format (protobuf.dev, "Encoding") over a
+memory map and follows only the few fields it needs, so tensor bytes are never touched: the
+ports of an 8 GB graph cost as little as those of a small one, and no `onnx` package is needed
+to run a pipeline. Field numbers are those of onnx.proto3.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from triptych.core.errors import TriptychError
+from triptych.core.ports import Axis, Port
+
+DTYPES = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    4: "uint16",
+    5: "int16",
+    6: "int32",
+    7: "int64",
+    9: "bool",
+    10: "float16",
+    11: "float64",
+    12: "uint32",
+    13: "uint64",
+    16: "bfloat16",
+}
+"""onnx.TensorProto.DataType, as numpy names (bfloat16 is ml_dtypes')."""
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MODEL_GRAPH, _MODEL_FUNCTIONS = 7, 25
+_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 5, 11, 12
+_FUNCTION_NODE, _NODE_ATTRIBUTE = 7, 5
+_ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = (5, 10), (6, 11)
+_TENSOR_NAME, _TENSOR_EXTERNAL = 8, 13
+_MAX_DEPTH = 16
+
+
+class GraphFileError(TriptychError):
+    """A file that is no ONNX graph, or one that reaches outside of its folder."""
+
+
+@dataclass(frozen=True)
+class GraphHeader:
+    """What a graph declares: its inputs (without weights), its outputs, its data files."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    external: frozenset[str]
+
+
+def read_header(path: Path) -> GraphHeader:
+    """Read the declarations of the ONNX file at `path`.
+
+    Raises GraphFileError when it is not one, or when external data would be read from
+    anywhere but the file's own folder.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            header = _Reader(data).model()
+    except (OSError, ValueError) as cause:
+        raise GraphFileError(f"{path}: cannot be read: {cause}") from cause
+    except (_WireError, IndexError, UnicodeDecodeError) as cause:
+        raise GraphFileError(
+            f"{path}: not an ONNX graph, or a damaged one ({cause}); export or copy it again"
+        ) from cause
+    for location in header.external:
+        _check_external(path, location)
+    return header
+
+
+def _check_external(graph: Path, location: str) -> None:
+    """External data stays in the graph's folder; links may lead to its Hugging Face blobs."""
+    pure = PurePosixPath(location.replace("\\", "/"))
+    inside = not pure.is_absolute() and ".." not in pure.parts and ":" not in location
+    target = graph.parent / location
+    if inside and target.is_symlink() and graph.is_symlink():
+        inside = target.resolve().parent == graph.resolve().parent
+    elif inside:
+        inside = target.resolve().is_relative_to(graph.parent.resolve())
+    if not inside:
+        raise GraphFileError(
+            f"{graph}: its weights name the file {location!r}, outside of the graph's folder; "
+            "keep a graph and its data files in one folder"
+        )
+    if not target.is_file():
+        raise GraphFileError(
+            f"{graph}: its weights are in {location!r}, which is missing beside it"
+        )
+    if not target.is_symlink() and target.stat().st_nlink > 1:
+        raise GraphFileError(
+            f"{graph}: its data file {location!r} is a hard link to another file; copy it instead"
+        )
+
+
+class _WireError(Exception):
+    """The bytes do not follow the protocol buffer wire format."""
+
+
+class _Reader:
+    """A walk over the messages of one ONNX file."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self.data = data
+        self.external: set[str] = set()
+
+    def model(self) -> GraphHeader:
+        graph: tuple[int, int] | None = None
+        for field, start, end in self.fields(0, len(self.data)):
+            if field == _MODEL_GRAPH:
+                graph = (start, end)
+            elif field == _MODEL_FUNCTIONS:
+                for inner, node_start, node_end in self.fields(start, end):
+                    if inner == _FUNCTION_NODE:
+                        self.node(node_start, node_end, depth=0)
+        if graph is None:
+            raise _WireError("it holds no graph")
+        inputs, outputs, weights = self.graph(*graph, depth=0)
+        return GraphHeader(
+            inputs=tuple(port for port in inputs if port.name not in weights),
+            outputs=tuple(outputs),
+            external=frozenset(self.external),
+        )
+
+    def graph(self, start: int, end: int, *, depth: int) -> tuple[list[Port], list[Port], set[str]]:
+        if depth > _MAX_DEPTH:
+            raise _WireError("subgraphs are nested too deeply")
+        inputs: list[Port] = []
+        outputs: list[Port] = []
+        weights: set[str] = set()
+        for field, inner, stop in self.fields(start, end):
+            if field == _GRAPH_NODE:
+                self.node(inner, stop, depth=depth)
+            elif field == _GRAPH_INITIALIZER:
+                weights.add(self.tensor(inner, stop))
+            elif field == _GRAPH_INPUT and depth == 0:
+                inputs.append(self.port(inner, stop))
+            elif field == _GRAPH_OUTPUT and depth == 0:
+                outputs.append(self.port(inner, stop))
+        return inputs, outputs, weights
+
+    def node(self, start: int, end: int, *, depth: int) -> None:
+        for field, inner, stop in self.fields(start, end):
+            if field != _NODE_ATTRIBUTE:
+                continue
+            for kind, value, value_end in self.fields(inner, stop):
+                if kind in _ATTRIBUTE_TENSORS:
+                    self.tensor(value, value_end)
+                elif kind in _ATTRIBUTE_GRAPHS:
+                    self.graph(value, value_end, depth=depth + 1)
+
+    def tensor(self, start: int, end: int) -> str:
+        """The tensor's name; notes where its external data are."""
+        name = ""
+        for field, inner, stop in self.fields(start, end):
+            if field == _TENSOR_NAME:
+                name = self.text(inner, stop)
+            elif field == _TENSOR_EXTERNAL:
+                entry = {key: (a, b) for key, a, b in self.fields(inner, stop)}
+                if 1 in entry and 2 in entry and self.text(*entry[1]) == "location":
+                    self.external.add(self.text(*entry[2]))
+        return name
+
+    def port(self, start: int, end: int) -> Port:
+        """One ValueInfoProto: name (1), type (2) -> tensor_type (1) -> elem_type, shape."""
+        name, dtype, axes = "", "unknown", list[Axis]()
+        for field, inner, stop in self.fields(start, end):
+            if field == 1:
+                name = self.text(inner, stop)
+            elif field == 2:
+                for kind, type_start, type_end in self.fields(inner, stop):
+                    if kind == 1:
+                        dtype, axes = self.tensor_type(type_start, type_end)
+        return Port(name, dtype, tuple(axes))
+
+    def tensor_type(self, start: int, end: int) -> tuple[str, list[Axis]]:
+        dtype, axes = "unknown", list[Axis]()
+        for field, inner, stop in self.fields(start, end):
+            if field == 1:
+                code = self.varint(inner)[0]
+                dtype = DTYPES.get(code, f"onnx type {code}")
+            elif field == 2:
+                for kind, dim_start, dim_end in self.fields(inner, stop):
+                    if kind == 1:
+                        axes.append(self.axis(dim_start, dim_end, len(axes)))
+        return dtype, axes
+
+    def axis(self, start: int, end: int, index: int) -> Axis:
+        for field, inner, stop in self.fields(start, end):
+            if field == 1:
+                return self.varint(inner)[0]
+            if field == 2:
+                return self.text(inner, stop)
+        return f"axis_{index}"
+
+    def fields(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Yield (field number, start, end) of each field's value between `start` and `end`."""
+        if end > len(self.data):
+            raise _WireError("it ends too early")
+        position = start
+        while position < end:
+            key, position = self.varint(position)
+            wire = key & 7
+            if wire == _VARINT:
+                stop = self.varint(position)[1]
+            elif wire == _BYTES:
+                length, position = self.varint(position)
+                stop = position + length
+            elif wire in (_FIXED32, _FIXED64):
+                stop = position + (4 if wire == _FIXED32 else 8)
+            else:
+                raise _WireError(f"unknown wire type {wire}")
+            if stop > end:
+                raise _WireError("a field reaches past the end of its message")
+            yield key >> 3, position, stop
+            position = stop
+
+    def varint(self, position: int) -> tuple[int, int]:
+        value = shift = 0
+        while shift < 64:
+            byte = self.data[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value, position
+            shift += 7
+        raise _WireError("a number is too long")
+
+    def text(self, start: int, end: int) -> str:
+        return self.data[start:end].decode()

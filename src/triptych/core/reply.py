@@ -1,0 +1,69 @@
+"""What a caller gets back: pieces of text while they come, and the reply at the end."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+FinishReason = Literal["eos", "stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some text of a reply, as soon as it is certain. tokens: the ids that came with it."""
+
+    text: str
+    tokens: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of a request. prompt_tokens counts the image tokens, too."""
+
+    prompt_tokens: int
+    image_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds. load: of the pipeline; vision: media to features; prefill: up to the first
+    logits; decode: from then to the end."""
+
+    load: float
+    vision: float
+    prefill: float
+    decode: float
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A finished reply. tokens leaves out the EOS; text leaves out the stop string."""
+
+    text: str
+    tokens: tuple[int, ...]
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings
+    seed: int
+    id: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON, with `id` only where the request had one."""
+        result = asdict(self) | {"tokens": list(self.tokens)}
+        if self.id is None:
+            del result["id"]
+        return result
+
+
+@dataclass(frozen=True)
+class Score:
+    """How likely a completion is.
+
+    tokens: its ids. logprobs: of each, given all before it, natural log, before any warp.
+    total: their sum.
+    """
+
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    total: float

@@ -1,0 +1,273 @@
+"""What grows: a table of per-token ports, the visual rows, and what is still to be forwarded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from triptych.core.errors import InputError
+from triptych.core.ports import Array
+from triptych.core.prompt import Media, Prompt
+
+Tokens = npt.NDArray[np.int64]
+
+
+class Column:
+    """A tensor that grows along one axis, in amortised constant time."""
+
+    def __init__(self, first: Array, axis: int) -> None:
+        self.axis = axis
+        self._length = int(first.shape[axis])
+        self._buffer = first.copy()
+
+    @property
+    def values(self) -> Array:
+        """A view of what is there; valid until the next `extend`."""
+        return self._buffer[self._range(0, self._length)]
+
+    def __len__(self) -> int:
+        return self._length
+
+    def between(self, start: int, stop: int) -> Array:
+        """A view of the rows from `start` to `stop` along the growing axis."""
+        return self._buffer[self._range(start, stop)]
+
+    def extend(self, more: Array) -> None:
+        end = self._length + more.shape[self.axis]
+        if end > self._buffer.shape[self.axis]:
+            shape = list(self._buffer.shape)
+            shape[self.axis] = max(end, 2 * shape[self.axis])
+            grown = np.empty(shape, self._buffer.dtype)
+            grown[self._range(0, self._length)] = self.values
+            self._buffer = grown
+        self._buffer[self._range(self._length, end)] = more
+        self._length = end
+
+    def truncate(self, length: int) -> None:
+        self._length = min(self._length, length)
+
+    def copy(self) -> Column:
+        return Column(self.values, self.axis)
+
+    def _range(self, start: int, stop: int) -> tuple[slice, ...]:
+        return (*(slice(None),) * self.axis, slice(start, stop))
+
+
+@dataclass(eq=False)
+class Entry:
+    """Tokens that were appended together and have not passed the INPUT stages yet."""
+
+    tokens: Tokens
+    media: tuple[Media, ...] = ()
+    start: int = 0
+    """The index of its first token among the tokens as they were given."""
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Where a media item lies among the tokens as they were given."""
+
+    digest: str
+    first: int
+    last: int
+
+
+@dataclass(eq=False)
+class Sequence:
+    """One growing sequence of tokens: a prompt, what was generated, later turns.
+
+    Its table holds, per token, `input_ids`, `visual_index`, `next_position`, `source` (the
+    token's index among the tokens as they were given, before any was pruned), and each port
+    with an S axis that an INPUT stage wrote. `rows` holds the ports with an N axis.
+
+    max_length: the most tokens it may hold.
+    caches: one slot per stage that keeps a cache, by the stage's label; each counts its own
+        rows and answers `truncate(length) -> bool`, `fork()` and `close()`.
+    """
+
+    max_length: int
+    table: dict[str, Column] = field(default_factory=dict)
+    rows: dict[str, Column] = field(default_factory=dict)
+    caches: dict[str, Any] = field(default_factory=dict)
+    forwarded: int = 0
+    entries: list[Entry] = field(default_factory=list)
+    given: list[int] = field(default_factory=list)
+    shares_prefix: bool = True
+    _placed: list[_Placed] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Tokens in the table and those waiting to enter it."""
+        return self.entered + sum(len(entry.tokens) for entry in self.entries)
+
+    @property
+    def entered(self) -> int:
+        """Tokens that have passed the INPUT stages."""
+        column = self.table.get("input_ids")
+        return len(column) if column is not None else 0
+
+    @property
+    def tokens(self) -> Tokens:
+        """int64 [len(self)]: every token's id, those not forwarded yet included."""
+        parts = [entry.tokens for entry in self.entries]
+        if "input_ids" in self.table:
+            parts.insert(0, self.table["input_ids"].values)
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+    @property
+    def pending(self) -> int:
+        """How many tokens are still to be forwarded."""
+        return len(self) - self.forwarded
+
+    @property
+    def room(self) -> int:
+        """How many tokens may still be appended."""
+        return self.max_length - len(self)
+
+    def append(self, tokens: Iterable[int], media: Iterable[Media] = ()) -> None:
+        """Add tokens at the end, and the media that some of them stand for.
+
+        `Media.at` counts within `tokens`. Raises InputError when there is no room.
+        """
+        ids = np.asarray(tokens if isinstance(tokens, np.ndarray) else list(tokens), np.int64)
+        if len(ids) > self.room:
+            raise InputError(
+                f"the sequence would hold {len(self) + len(ids)} tokens, more than the "
+                f"{self.max_length} it has room for; shorten the request, or raise "
+                "session.max_context"
+            )
+        media = tuple(media)
+        start = len(self.given)
+        for item in media:
+            if len(item.at):
+                self._placed.append(
+                    _Placed(item.digest, start + int(item.at[0]), start + int(item.at[-1]))
+                )
+        self.given.extend(ids.tolist())
+        self.entries.append(Entry(ids, media, start))
+
+    def truncate(self, length: int) -> bool:
+        """Keep the first `length` tokens; every column and cache goes back with them.
+
+        False when a cache has already evicted what the shorter sequence would need: the
+        sequence is then empty, and its tokens must be appended anew.
+        """
+        if length >= len(self):
+            return True
+        self._drop_entries(keep=length - self.entered)
+        if length < self.entered:
+            kept = [slot.truncate(min(length, self.forwarded)) for slot in self.caches.values()]
+            if not all(kept):
+                self.clear()
+                return False
+            self._cut_table(length)
+        self._placed = [item for item in self._placed if item.first < len(self.given)]
+        return True
+
+    def align(self, prompt: Prompt) -> int:
+        """Become `prompt`, keeping the longest prefix that is the same already.
+
+        Tokens and media digests are compared; the cut never falls inside an image, and one
+        token at least stays pending. Returns how many forwarded tokens were kept.
+        """
+        shared = self._shared_prefix(prompt) if self.shares_prefix else 0
+        if shared:
+            sources = self.table["source"].values[: self.forwarded]
+            length = int(np.searchsorted(sources, shared))
+            shared = shared if self.truncate(length) else 0
+        if not shared:
+            self.clear()
+        media = [
+            item.moved(-shared) for item in prompt.media if len(item.at) and item.at[0] >= shared
+        ]
+        kept = self.forwarded
+        del self.given[shared:]
+        self.append(prompt.tokens[shared:], media)
+        return kept
+
+    def fork(self) -> Sequence:
+        """An independent copy; copies its caches."""
+        return Sequence(
+            max_length=self.max_length,
+            table={name: column.copy() for name, column in self.table.items()},
+            rows={name: column.copy() for name, column in self.rows.items()},
+            caches={label: slot.fork() for label, slot in self.caches.items()},
+            forwarded=self.forwarded,
+            entries=list(self.entries),
+            given=list(self.given),
+            shares_prefix=self.shares_prefix,
+            _placed=list(self._placed),
+        )
+
+    def clear(self) -> None:
+        """Forget everything; the caches go back to their pools."""
+        self.close()
+        self.table, self.rows, self.entries = {}, {}, []
+        self.given, self._placed, self.forwarded = [], [], 0
+
+    def close(self) -> None:
+        """Give the caches back. Safe to call twice."""
+        for slot in self.caches.values():
+            slot.close()
+        self.caches = {}
+
+    def _shared_prefix(self, prompt: Prompt) -> int:
+        """How many of the given tokens, all forwarded, `prompt` begins with."""
+        if not self.forwarded:
+            return 0
+        sources = self.table["source"].values
+        limit = int(sources[self.forwarded]) if self.forwarded < len(sources) else len(self.given)
+        limit = min(limit, len(prompt.tokens) - 1, len(self.given))
+        same = np.asarray(self.given[:limit], np.int64) == prompt.tokens[:limit]
+        shared = limit if same.all() else int(np.argmin(same))
+        theirs = [_Placed(m.digest, int(m.at[0]), int(m.at[-1])) for m in prompt.media if len(m.at)]
+        for index in range(max(len(theirs), len(self._placed))):
+            ours = self._placed[index] if index < len(self._placed) else None
+            new = theirs[index] if index < len(theirs) else None
+            if ours == new and ours is not None and ours.last < shared:
+                continue
+            firsts = [item.first for item in (ours, new) if item is not None]
+            return min([shared, *firsts])
+        return shared
+
+    def _drop_entries(self, *, keep: int) -> None:
+        """Keep the first `keep` of the tokens that have not entered the table."""
+        entries: list[Entry] = []
+        for entry in self.entries:
+            if keep > 0:
+                entries.append(_first(entry, keep))
+            keep -= len(entry.tokens)
+        dropped = sum(len(entry.tokens) for entry in self.entries)
+        dropped -= sum(len(entry.tokens) for entry in entries)
+        self.entries = entries
+        del self.given[len(self.given) - dropped :]
+
+    def _cut_table(self, length: int) -> None:
+        del self.given[int(self.table["source"].values[length]) :]
+        visual_rows = int(self.table["visual_index"].values[:length].max(initial=-1)) + 1
+        for column in self.table.values():
+            column.truncate(length)
+        for column in self.rows.values():
+            column.truncate(visual_rows)
+        self.forwarded = min(self.forwarded, length)
+
+
+def _first(entry: Entry, count: int) -> Entry:
+    """The first `count` tokens of an entry; a media item that is cut becomes plain text."""
+    if count >= len(entry.tokens):
+        return entry
+    media = tuple(item for item in entry.media if len(item.at) and item.at[-1] < count)
+    return Entry(entry.tokens[:count], media, entry.start)
+
+
+def visual_index(tokens: int, media: Iterable[Media]) -> Tokens:
+    """int64 [tokens]: the row of each media token, counted over `media` in order; -1 for text."""
+    index = np.full(tokens, -1, np.int64)
+    row = 0
+    for item in media:
+        index[item.at] = np.arange(row, row + len(item.at))
+        row += len(item.at)
+    return index

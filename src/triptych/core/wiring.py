@@ -1,0 +1,340 @@
+"""The wiring check: who writes each port, who reads it, before any weight is read.
+
+One ordered list of stages over named ports is the whole graph; the names are its edges. The
+list is walked twice, for tokens alone and for tokens with media, first through the stages that
+run on INPUT, then through those that run on each SPAN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from triptych.core.config.errors import ConfigError, nearest
+from triptych.core.config.part import Part
+from triptych.core.ports import AXES, Axis, Port, When, same_dtype
+from triptych.core.stages import Stage
+
+INPUT_PORTS = (
+    Port("input_ids", "int64", ("S",)),
+    Port("visual_index", "int64", ("S",)),
+    Port("start_position", "int64", (1,)),
+)
+"""What the core writes when tokens enter a sequence."""
+
+SPAN_PORTS = (Port("logit_index", "int64", ("R",)),)
+"""What the core adds for each slice that is forwarded."""
+
+CACHE_PORTS = (Port("attention_mask", "int64", ("B", "total")),)
+"""What a cache writes for its own stage, beside the past tensors."""
+
+CORE_READS = frozenset({"next_position", "logits"})
+"""Ports that the core reads itself."""
+
+REDUCTIONS = {
+    "keep_rows": Port("keep_rows", "bool", ("N",)),
+    "merge_rows": Port("merge_rows", "int64", ("N",)),
+    "merge_weights": Port("merge_weights", "float32", ("N",)),
+}
+"""What a visual-token reducer writes; the scheduler applies it to every port at once."""
+
+KEPT_AXES = frozenset({"S", "N"})
+"""INPUT ports with one of these axes are kept with the sequence, for SPAN stages to read."""
+
+_PER_RUN_AXES = frozenset({"B", "S", "N", "R", "patches", "images", "total"})
+
+
+@dataclass(frozen=True)
+class Read:
+    """One input of a stage. name: the stage's own; port: the pipeline's, as the stage wants it.
+
+    batch_axis: where B is inserted, for a port that was written without it.
+    """
+
+    name: str
+    port: Port
+    batch_axis: int | None = None
+
+
+@dataclass(frozen=True)
+class Write:
+    """One output of a stage. name: the stage's own; port: the pipeline's."""
+
+    name: str
+    port: Port
+
+
+@dataclass(frozen=True)
+class Wired:
+    """A stage in its place.
+
+    per_media: it reads nothing but ports of media, so its results belong to each item.
+    """
+
+    label: str
+    stage: Stage
+    reads: tuple[Read, ...]
+    writes: tuple[Write, ...]
+    per_media: bool = False
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The checked list. sizes: the number that each axis letter stands for, where one is known."""
+
+    input: tuple[Wired, ...]
+    span: tuple[Wired, ...]
+    sizes: Mapping[str, int]
+    kept: Mapping[str, Port]
+    """INPUT ports that stay with the sequence, by name."""
+
+    @property
+    def stages(self) -> tuple[Wired, ...]:
+        """All stages, in the order they run."""
+        return self.input + self.span
+
+
+def wire(parts: Sequence[tuple[Part, Stage]], *, offers: Sequence[Port]) -> Wiring:
+    """Check the list of stages, and say what each reads and writes.
+
+    offers: the ports of the processor's media. Raises ConfigError at the first stage that is
+    wrong, with what is available there.
+    """
+    return _Check(parts, offers).run()
+
+
+@dataclass(frozen=True)
+class _Written:
+    port: Port
+    place: Part | None
+
+
+class _Check:
+    def __init__(self, parts: Sequence[tuple[Part, Stage]], offers: Sequence[Port]) -> None:
+        self.offers = offers
+        self.sizes: dict[str, int] = {}
+        self.places = [place for place, _ in parts]
+        wired = [self._changed(place, stage) for place, stage in parts]
+        self.order = sorted(
+            range(len(wired)), key=lambda index: wired[index].stage.when is When.SPAN
+        )
+        self.wired = wired
+
+    def run(self) -> Wiring:
+        self._walk(with_media=True)
+        self._walk(with_media=False)
+        media = {port.name for port in self.offers}
+        done: list[Wired] = []
+        for index in self.order:
+            wired = self.wired[index]
+            reads = {read.port.name for read in wired.reads}
+            per_media = wired.stage.when is When.INPUT and bool(reads) and reads <= media
+            if per_media:
+                media |= {write.port.name for write in wired.writes}
+            done.append(replace(wired, per_media=per_media))
+        inputs = tuple(item for item in done if item.stage.when is When.INPUT)
+        kept = {
+            write.port.name: write.port
+            for item in inputs
+            for write in item.writes
+            if KEPT_AXES & set(write.port.axes) and write.port.name not in REDUCTIONS
+        }
+        span = tuple(item for item in done if item.stage.when is When.SPAN)
+        return Wiring(inputs, span, dict(self.sizes), kept)
+
+    def _changed(self, place: Part, stage: Stage) -> Wired:
+        """The stage with its item's `ports` applied."""
+        names = [port.name for port in (*stage.reads, *stage.writes)]
+        for name in place.ports:
+            if name not in names:
+                raise _wrong(
+                    place, f"the stage has no port {name!r}", names, name=name, at=("ports", name)
+                )
+        reads = tuple(Read(port.name, _apply(port, place)) for port in stage.reads)
+        writes = tuple(Write(port.name, _apply(port, place)) for port in stage.writes)
+        for name in place.ignore:
+            if name not in [write.port.name for write in writes]:
+                names = [write.port.name for write in writes]
+                raise _wrong(
+                    place, f"the stage does not write {name!r}", names, name=name, at=("ignore",)
+                )
+        return Wired(place.label, stage, reads, writes)
+
+    def _walk(self, *, with_media: bool) -> None:
+        available = {port.name: _Written(port, None) for port in INPUT_PORTS}
+        if with_media:
+            available |= {port.name: _Written(port, None) for port in self.offers}
+        unread: dict[str, Part] = {}
+        spanning = False
+        for index in self.order:
+            wired, place = self.wired[index], self.places[index]
+            if wired.stage.when is When.SPAN and not spanning:
+                spanning = True
+                available = {
+                    name: written
+                    for name, written in available.items()
+                    if KEPT_AXES & set(written.port.axes)
+                } | {port.name: _Written(port, None) for port in SPAN_PORTS}
+            if not self._read(index, available, unread, with_media=with_media):
+                continue
+            own_reads = {read.port.name for read in wired.reads}
+            for write in wired.writes:
+                name = write.port.name
+                before = available.get(name)
+                if before is not None and name not in own_reads:
+                    writer = before.place.label if before.place else "the core"
+                    raise _wrong(
+                        place,
+                        f"writes {name!r}, which {writer} writes already; a stage that rewrites "
+                        "a port reads it, too",
+                        sorted(available),
+                    )
+                if name in REDUCTIONS and wired.stage.when is When.INPUT:
+                    continue
+                available[name] = _Written(write.port, place)
+                if name not in CORE_READS and name not in place.ignore:
+                    unread[name] = place
+                else:
+                    unread.pop(name, None)
+        if with_media:
+            for name, place in unread.items():
+                raise _wrong(
+                    place,
+                    f"writes {name!r}, which nobody reads; add the stage that reads it, or say "
+                    f"'ignore: [{name}]' if it is meant to be lost",
+                    (),
+                )
+        if self.places and "logits" not in available:
+            last = self.places[self.order[-1]]
+            case = "" if with_media else " for tokens without media"
+            raise _wrong(
+                last, f"the stages end here, and none has written 'logits'{case}", sorted(available)
+            )
+
+    def _read(
+        self,
+        index: int,
+        available: Mapping[str, _Written],
+        unread: dict[str, Part],
+        *,
+        with_media: bool,
+    ) -> bool:
+        """Check the stage's reads; whether it runs in this case."""
+        wired, place = self.wired[index], self.places[index]
+        own = {pair.past.name for pair in wired.stage.cache_pairs}
+        if own:
+            own |= {port.name for port in CACHE_PORTS}
+        reads = list(wired.reads)
+        for position, read in enumerate(reads):
+            written = available.get(read.port.name)
+            if read.name in own:
+                continue
+            if written is not None:
+                reads[position] = self._connect(place, read, written)
+            elif read.port.absent is None and not with_media:
+                return False
+        if with_media:
+            for read in reads:
+                if read.name in own or read.port.name in available or read.port.absent is not None:
+                    continue
+                cause = self._nobody_writes(read.port.name, wired)
+                raise _wrong(place, cause, sorted(available), name=read.port.name)
+        for read in reads:
+            unread.pop(read.port.name, None)
+        self.wired[index] = replace(wired, reads=tuple(reads))
+        return True
+
+    def _nobody_writes(self, name: str, reader: Wired) -> str:
+        for wired, place in zip(self.wired, self.places, strict=True):
+            if name not in [write.port.name for write in wired.writes] or wired is reader:
+                continue
+            if reader.stage.when is When.INPUT and wired.stage.when is When.SPAN:
+                return (
+                    f"reads {name!r}, which {place.label} writes only for each span; "
+                    "this stage runs before, on what enters"
+                )
+            if reader.stage.when is When.SPAN and wired.stage.when is When.INPUT:
+                return (
+                    f"reads {name!r}, which {place.label} writes on input without an S or N axis, "
+                    "so it is not kept for the spans"
+                )
+            return f"reads {name!r}, which {place.label} writes only after it; change their order"
+        if reader.stage.when is When.SPAN and name in {port.name for port in self.offers}:
+            return f"reads {name!r}, which is there only while media enter, not for each span"
+        return f"reads {name!r}, which nobody writes"
+
+    def _connect(self, place: Part, read: Read, written: _Written) -> Read:
+        port, wanted = written.port, read.port
+        writer = written.place.label if written.place else "the core"
+        if not same_dtype(port.dtype, wanted.dtype):
+            raise _wrong(
+                place,
+                f"reads {wanted.name!r} as {wanted.dtype}, but {writer} writes it as {port.dtype}",
+                (),
+            )
+        axes: list[Axis] = list(wanted.axes)
+        batch_axis = None
+        if len(axes) == len(port.axes) + 1 and "B" in axes and "B" not in port.axes:
+            batch_axis = axes.index("B")
+            axes.pop(batch_axis)
+        agree = len(axes) == len(port.axes) and all(
+            self._same(ours, theirs, place, writer)
+            for ours, theirs in zip(axes, port.axes, strict=True)
+        )
+        if not agree:
+            raise _wrong(
+                place,
+                f"reads {wanted.name!r} with axes {_axes(wanted)}, "
+                f"but {writer} writes it with {_axes(port)}{self._known()}",
+                (),
+            )
+        return replace(read, batch_axis=batch_axis)
+
+    def _same(self, ours: Axis, theirs: Axis, place: Part, writer: str) -> bool:
+        """Whether two axes agree; learns the number that a letter stands for."""
+        if ours == theirs or 1 in (ours, theirs):
+            return True
+        numbers = [axis for axis in (ours, theirs) if isinstance(axis, int)]
+        names = [axis for axis in (ours, theirs) if isinstance(axis, str)]
+        if len(numbers) == 2:
+            return False
+        if len(names) == 2:
+            return not (names[0] in AXES and names[1] in AXES)
+        (name,), (number,) = names, numbers
+        if name not in AXES:
+            return True
+        if name in _PER_RUN_AXES:
+            return False
+        known = self.sizes.setdefault(name, number)
+        return known == number
+
+    def _known(self) -> str:
+        if not self.sizes:
+            return ""
+        return " (" + ", ".join(f"{name} is {size}" for name, size in self.sizes.items()) + ")"
+
+
+def _apply(port: Port, place: Part) -> Port:
+    change = place.ports.get(port.name)
+    if change is None:
+        return port
+    return Port(
+        change.port or port.name,
+        port.dtype,
+        change.axes if change.axes is not None else port.axes,
+        change.absent if change.absent is not None else port.absent,
+    )
+
+
+def _axes(port: Port) -> str:
+    return "[" + ", ".join(str(axis) for axis in port.axes) + "]"
+
+
+def _wrong(
+    part: Part, cause: str, known: Iterable[str], *, name: str = "", at: tuple[str, ...] = ()
+) -> ConfigError:
+    """The error at a stage's place, or at its `ports` or `ignore`; what is `known` there."""
+    names = list(known)
+    return ConfigError(
+        part.place(*at), cause, nearest=nearest(name, names) if name else None, known=names
+    )

@@ -1,0 +1,1 @@
+"""Policies of what a key/value cache keeps."""

@@ -1,0 +1,113 @@
+"""Slots of preallocated buffers, the storage that `full` and `window` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from triptych.core.cache import Binding, TokenIndex
+from triptych.core.ports import Array, CachePair
+
+Evict = Callable[[int], npt.NDArray[np.int64]]
+"""Which of a full slot's `count` rows stay, in order."""
+
+
+Pasts = Mapping[str, Array]
+"""One buffer [1, heads, capacity, head_size] for each past port."""
+
+
+class BufferCache:
+    """Slots whose rows lie in one buffer per past/present pair, in the order of their tokens."""
+
+    def __init__(
+        self,
+        pairs: Sequence[CachePair],
+        capacity: int,
+        allocate: Callable[[tuple[int, ...], str], Array],
+        *,
+        evict: Evict | None = None,
+    ) -> None:
+        self.pairs = pairs
+        self.capacity = capacity
+        self.allocate = allocate
+        self.evict = evict
+        self.free: list[Pasts] = []
+        self.ones = np.ones((1, capacity), np.int64)
+
+    def lease(self) -> BufferSlot:
+        """An empty slot; its memory may have served another sequence, whose rows are unseen."""
+        return BufferSlot(self, self.free.pop() if self.free else self._reserve())
+
+    def bind(self, slots: Sequence[BufferSlot], token_index: Sequence[TokenIndex]) -> Binding:
+        """The buffers of the one slot, and a mask of ones over its rows and the new ones."""
+        (slot,), (index,) = slots, token_index
+        slot.writing = index
+        return Binding(slot.pasts, {"attention_mask": self.ones[:, : len(slot.index) + len(index)]})
+
+    def settle(self, slots: Sequence[BufferSlot]) -> None:
+        """Count the rows written since `bind`, and evict."""
+        for slot in slots:
+            slot.index.extend(slot.writing.tolist())
+            slot.writing = slot.writing[:0]
+            if self.evict is not None and slot.room == 0:
+                slot.keep(self.evict(len(slot.index)))
+
+    def _reserve(self) -> Pasts:
+        buffers: dict[str, Array] = {}
+        for pair in self.pairs:
+            _, heads, _, head_size = pair.past.axes
+            shape = (1, int(heads), self.capacity, int(head_size))
+            buffers[pair.past.name] = self.allocate(shape, pair.past.dtype)
+        return buffers
+
+
+class BufferSlot:
+    """One sequence's rows. `index` holds the token that each row belongs to, ascending."""
+
+    def __init__(self, cache: BufferCache, pasts: Pasts) -> None:
+        self.cache = cache
+        self.pasts = pasts
+        self.index: list[int] = []
+        self.writing: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self.evicted_until = 0
+        self.closed = False
+
+    @property
+    def room(self) -> int:
+        """How many rows fit behind the ones that count."""
+        return self.cache.capacity - len(self.index)
+
+    def truncate(self, length: int) -> bool:
+        """Drop the rows of tokens from `length` on.
+
+        False when rows were evicted since `length`: the shorter sequence would still have them.
+        """
+        if length < self.evicted_until:
+            return False
+        while self.index and self.index[-1] >= length:
+            self.index.pop()
+        return True
+
+    def keep(self, rows: npt.NDArray[np.int64]) -> None:
+        """Keep only these rows (ascending), moved to the front."""
+        for buffer in self.pasts.values():
+            buffer[:, :, : len(rows)] = buffer[:, :, rows]
+        self.evicted_until = self.index[-1] + 1
+        self.index = [self.index[row] for row in rows]
+
+    def fork(self) -> BufferSlot:
+        """A copy of the rows in a slot of its own."""
+        other = self.cache.lease()
+        other.index = list(self.index)
+        other.evicted_until = self.evicted_until
+        for name, buffer in self.pasts.items():
+            other.pasts[name][:, :, : len(self.index)] = buffer[:, :, : len(self.index)]
+        return other
+
+    def close(self) -> None:
+        """Give the buffers back to the cache."""
+        if not self.closed:
+            self.closed = True
+            self.cache.free.append(self.pasts)

@@ -1,0 +1,50 @@
+"""`window`: attention sinks and a sliding window (StreamingLLM, arXiv 2309.17453)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from triptych.core import settings
+from triptych.core.ports import Array, CachePair
+from triptych.plugins.caches.buffers import BufferCache
+
+
+class Window:
+    """Keeps the first `sinks` tokens and the last `size` ones.
+
+    Between two evictions up to `slack` more are kept, so that rows move once in `slack` tokens
+    and not with each. Keys hold their own positions, so what stays keeps its place. Which
+    tokens a new one sees depends on where the forwards were cut, hence `exact` is False.
+    """
+
+    exact = False
+
+    class Settings(settings.Settings):
+        """size, sinks and slack in tokens; a slice forwards `slack` tokens at the most."""
+
+        size: int = Field(ge=1)
+        sinks: int = Field(default=4, ge=0)
+        slack: int = Field(default=64, ge=1)
+
+    def __init__(self, settings: Window.Settings) -> None:
+        self.settings = settings
+
+    def make(
+        self,
+        pairs: Sequence[CachePair],
+        max_length: int,
+        allocate: Callable[[tuple[int, ...], str], Array],
+    ) -> BufferCache:
+        """A cache whose slots hold sinks, window and slack, however long the sequence."""
+        del max_length
+        kept = self.settings.sinks + self.settings.size
+
+        def evict(count: int) -> npt.NDArray[np.int64]:
+            last = np.arange(count - self.settings.size, count)
+            return np.concatenate([np.arange(self.settings.sinks), last])
+
+        return BufferCache(pairs, kept + self.settings.slack, allocate, evict=evict)

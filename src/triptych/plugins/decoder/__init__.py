@@ -1,0 +1,1 @@
+"""The stage that turns embeddings into logits and keeps the key/value cache."""

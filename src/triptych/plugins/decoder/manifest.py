@@ -1,0 +1,17 @@
+"""The text decoder."""
+
+from triptych.core.component import Component
+from triptych.core.hookspecs import hookimpl
+
+
+@hookimpl
+def stages() -> list[Component]:
+    """Offer `decoder`."""
+    return [
+        Component(
+            name="decoder",
+            target="triptych.plugins.decoder.decoder:Decoder",
+            summary="Embeddings to logits, by an ONNX graph with a key/value cache.",
+            main="graph",
+        )
+    ]

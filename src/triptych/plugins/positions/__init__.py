@@ -1,0 +1,1 @@
+"""The stages that give each token its position."""

@@ -1,0 +1,22 @@
+"""Positions of tokens."""
+
+from triptych.core.component import Component
+from triptych.core.hookspecs import hookimpl
+
+
+@hookimpl
+def stages() -> list[Component]:
+    """Offer `mrope` and `positions`."""
+    return [
+        Component(
+            name="mrope",
+            target="triptych.plugins.positions.mrope:MRope",
+            summary="3D positions (time, height, width) of Qwen3-VL, for text and images.",
+            main="merge_size",
+        ),
+        Component(
+            name="positions",
+            target="triptych.plugins.positions.positions:Positions",
+            summary="One position per token, counted from 0, for text models.",
+        ),
+    ]

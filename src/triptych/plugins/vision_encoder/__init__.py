@@ -1,0 +1,1 @@
+"""The stage that turns patches of images into features."""
