@@ -8,7 +8,6 @@ from pathlib import Path
 from tests.export.checkpoints import TinyShape
 from tests.export.graphs import Graphs
 from tests.export.reference import Reference
-
 from triptych.export import export_checkpoint
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tests.export.graphs import Cache
 from tests.export.pair import Pair
 from tests.export.reference import Prompt

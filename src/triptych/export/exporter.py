@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import onnx_ir as ir
 
 from triptych.export.checkpoint import Checkpoint
+from triptych.export.comparison import Compared
 from triptych.export.precision import Precision
 
 
@@ -29,4 +31,11 @@ class Exporter(Protocol):
 
     def graphs(self) -> Iterable[tuple[str, ir.Model]]:
         """(file name, graph) pairs. Weights stay unread until the graph is written."""
+        ...
+
+    @classmethod
+    def comparisons(
+        cls, folder: Path, checkpoint: Checkpoint, precision: Precision
+    ) -> Iterable[Compared]:
+        """Runs the export in `folder` beside the checkpoint, for `triptych verify`."""
         ...

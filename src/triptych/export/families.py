@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
-from triptych.core.component import Component
+from triptych.core.catalog import Catalog
 from triptych.core.errors import TriptychError
 from triptych.export.exporter import Exporter
-from triptych.export.qwen3_vl import manifest
 
 
 class FamilyError(TriptychError):
-    """No exporter takes this checkpoint, or there is none of that name."""
+    """No exporter takes this checkpoint."""
 
 
 def exporter_for(
-    config: Mapping[str, Any], place: str, family: str | None
+    config: Mapping[str, Any], place: str, *, family: str | None, catalog: Catalog
 ) -> tuple[str, type[Exporter]]:
     """The name and the class of the exporter for a config.json.
 
-    family: the name of the exporter to use whatever the config says. Raises FamilyError.
+    family: the name of the exporter to use whatever the config says (an installed plugin's
+    exporter, `acme/llava`, is only found so). Raises FamilyError, UnknownComponent or PluginFault.
     """
-    offered = {component.name: component for component in manifest.exporters()}
-    known = ", ".join(sorted(offered))
     if family is not None:
-        if family not in offered:
-            raise FamilyError(f"No model family {family!r}; there is {known}.")
-        return family, _load(offered[family])
-    for name, component in offered.items():
-        exporter = _load(component)
+        return family, catalog.find("exporters", family).load()
+    known = catalog.names("exporters")
+    for name in known:
+        exporter: type[Exporter] = catalog.find("exporters", name).load()
         if exporter.accepts(config):
             return name, exporter
     raise FamilyError(
-        f"{place}: no exporter for the model_type {config.get('model_type')!r}; there is {known}. "
-        f"If one of them fits, name it with --family."
+        f"{place}: no exporter for the model_type {config.get('model_type')!r}; there is "
+        f"{', '.join(known)}. If one of them fits nevertheless, name it with --family."
     )
-
-
-def _load(component: Component) -> type[Exporter]:
-    module, _, name = component.target.partition(":")
-    found: type[Exporter] = getattr(import_module(module), name)
-    return found

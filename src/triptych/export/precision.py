@@ -42,6 +42,13 @@ class Precision(Protocol):
         """The rows of table [rows, width] at index i64 [...]: f32 [..., width]."""
         ...
 
+    def scores(self, graph: GraphBuilder, x: ir.Value, table: Weight) -> ir.Value:
+        """The products of x [..., width] with each row of table [rows, width]: [..., rows].
+
+        The table is stored as `rows` stores it, so that two graphs can share one.
+        """
+        ...
+
     def tensor(self, graph: GraphBuilder, weight: Weight) -> ir.Value:
         """The weight itself as f32, for norms and biases."""
         ...
@@ -71,6 +78,11 @@ class Float:
     def rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
         """A Gather, then the cast: the table in memory stays as small as the one on disk."""
         return self._cast(graph, graph.op("Gather", self._store(graph, table), index, axis=0))
+
+    def scores(self, graph: GraphBuilder, x: ir.Value, table: Weight) -> ir.Value:
+        """A FusedMatMul, which takes the second factor as it is in the checkpoint."""
+        stored = self._cast(graph, self._store(graph, table))
+        return graph.microsoft("FusedMatMul", x, stored, transB=1)
 
     def tensor(self, graph: GraphBuilder, weight: Weight) -> ir.Value:
         """The weight, cast if it is stored as fp16."""

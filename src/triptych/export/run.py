@@ -8,6 +8,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from triptych.core.catalog import Catalog
 from triptych.export.checkpoint import Checkpoint, read_json
 from triptych.export.families import exporter_for
 from triptych.export.output import EDITABLE, output_folder
@@ -48,12 +49,14 @@ def export_checkpoint(
     *,
     precision: str = "fp32",
     family: str | None = None,
+    catalog: Catalog | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Writes the graphs, the processor's files and pipeline.yaml of a checkpoint; returns `out`.
 
     checkpoint: a Hugging Face folder with safetensors. precision: how weights are stored, "fp32"
     or "fp16"; computed is in float32. family: the exporter to use, else found from config.json.
+    catalog: where exporters are looked up (default: what is built in and installed).
     progress: called as each tensor is written.
     Raises CheckpointError, FamilyError, PrecisionError, OutputError, or the family's own errors.
     Nothing is left under `out` unless the export is complete.
@@ -62,7 +65,9 @@ def export_checkpoint(
     stored = precision_named(precision)
     source = Checkpoint(checkpoint)
     config_place = str(checkpoint / "config.json")
-    name, exporter_type = exporter_for(source.config, config_place, family)
+    name, exporter_type = exporter_for(
+        source.config, config_place, family=family, catalog=catalog or Catalog()
+    )
     exporter = exporter_type(source, stored)
     record = {"format": 1, "family": name, "precision": precision}
     with output_folder(out, record) as folder:
@@ -86,18 +91,19 @@ def _write_graphs(graphs: dict[str, ir.Model], folder: Path, progress: Progress 
     sizes = {
         name: sum(tensor.nbytes for tensor in _tensors(graph)) for name, graph in graphs.items()
     }
-    total, done = sum(sizes.values()), 0
-
-    def tell(name: str | None, size: int) -> None:
-        nonlocal done
-        done += size
-        if progress is not None:
-            progress(name or "", done, total)
-
+    total = sum(sizes.values())
+    before = 0
     for name, graph in graphs.items():
+        written = before
+
+        def tell(tensor: ir.TensorProtocol, _: object) -> None:
+            nonlocal written
+            written += tensor.nbytes
+            if progress is not None:
+                progress(tensor.name or "", written, total)
+
         if sizes[name] < INLINE_BYTES:
             ir.save(graph, folder / name)
-            tell(name, sizes[name])
         else:
             ir.save(
                 graph,
@@ -105,8 +111,11 @@ def _write_graphs(graphs: dict[str, ir.Model], folder: Path, progress: Progress 
                 external_data=f"{name}.data",
                 size_threshold_bytes=EXTERNAL_BYTES,
                 alignment=ALIGNMENT,
-                callback=lambda tensor, _: tell(tensor.name, tensor.nbytes),
+                callback=tell,
             )
+        before += sizes[name]
+        if progress is not None:
+            progress(name, before, total)
 
 
 def _tensors(graph: ir.Model) -> list[ir.TensorProtocol]:

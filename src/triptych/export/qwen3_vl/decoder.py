@@ -107,7 +107,7 @@ class _DecoderGraph:
                 )
                 normed, residual = self.skip_norm(residual, delta, following)
         with graph.scope("lm_head"):
-            logits = self.precision.linear(graph, normed, self.head)
+            logits = self.precision.scores(graph, normed, self.head)
         graph.output("logits", logits, FLOAT, ["B", "R", config.vocabulary])
         for past, present_value in zip(self.past, presents, strict=True):
             name = (past.name or "").replace("past_key_values", "present")

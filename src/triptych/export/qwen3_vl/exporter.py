@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import onnx_ir as ir
 
 from triptych.export.checkpoint import Checkpoint, Weight
+from triptych.export.comparison import Compared
 from triptych.export.precision import Precision
 from triptych.export.qwen3_vl.config import TextConfig, read_config
 from triptych.export.qwen3_vl.decoder import decoder
@@ -35,6 +37,15 @@ class Qwen3VLExporter:
         return config.get("model_type") == "qwen3_vl" or "Qwen3VLForConditionalGeneration" in (
             config.get("architectures") or ()
         )
+
+    @classmethod
+    def comparisons(
+        cls, folder: Path, checkpoint: Checkpoint, precision: Precision
+    ) -> Iterable[Compared]:
+        """Every stage on the inputs that transformers gives it, then greedy decoding."""
+        from triptych.export.qwen3_vl.comparisons import comparisons
+
+        return comparisons(folder, checkpoint, precision)
 
     def __init__(self, checkpoint: Checkpoint, precision: Precision) -> None:
         self._precision = precision

@@ -1,0 +1,98 @@
+"""An export is complete under its name or not there, and never costs a person their work."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.export.checkpoints import random_checkpoint
+from triptych.export import export_checkpoint, run
+from triptych.export.output import OutputError
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return random_checkpoint(tmp_path_factory.mktemp("made") / "checkpoint")
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_an_export_takes_its_name_only_when_it_is_whole(checkpoint, tmp_path, monkeypatch):
+    def fail(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "pipeline_yaml", fail)
+    with pytest.raises(KeyboardInterrupt):
+        export_checkpoint(checkpoint, tmp_path / "out")
+    assert names(tmp_path) == []
+
+
+def test_a_failed_export_leaves_the_earlier_one(checkpoint, tmp_path, monkeypatch):
+    out = export_checkpoint(checkpoint, tmp_path / "out")
+    before = names(out)
+
+    def fail(**_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(run, "pipeline_yaml", fail)
+    with pytest.raises(OSError, match="No space left"):
+        export_checkpoint(checkpoint, out)
+    assert names(out) == before
+    assert names(tmp_path) == ["out"]
+
+
+def test_an_earlier_export_is_replaced(checkpoint, tmp_path):
+    out = export_checkpoint(checkpoint, tmp_path / "out", precision="fp32")
+    size = (out / "decoder.onnx").stat().st_size
+    export_checkpoint(checkpoint, out, precision="fp16")
+    assert (out / "decoder.onnx").stat().st_size < 0.7 * size
+    assert names(tmp_path) == ["out"]
+
+
+def test_an_empty_folder_is_filled(checkpoint, tmp_path):
+    out = tmp_path / "deep" / "out"
+    out.mkdir(parents=True)
+    assert "pipeline.yaml" in names(export_checkpoint(checkpoint, out))
+
+
+def test_a_folder_of_other_things_is_left_alone(checkpoint, tmp_path):
+    (tmp_path / "thesis.tex").write_text("...")
+    with pytest.raises(OutputError, match="other things than an export"):
+        export_checkpoint(checkpoint, tmp_path)
+    assert names(tmp_path) == ["thesis.tex"]
+
+
+def test_an_export_with_a_file_of_somebody_else_is_left_alone(checkpoint, tmp_path):
+    out = export_checkpoint(checkpoint, tmp_path / "out")
+    (out / "notes.md").write_text("...")
+    with pytest.raises(OutputError, match=r"notes\.md did not come from the export"):
+        export_checkpoint(checkpoint, out)
+
+
+def test_an_edited_pipeline_is_left_alone(checkpoint, tmp_path):
+    out = export_checkpoint(checkpoint, tmp_path / "out")
+    with (out / "pipeline.yaml").open("a") as file:
+        file.write("# mine\n")
+    with pytest.raises(OutputError, match="was edited since the export"):
+        export_checkpoint(checkpoint, out)
+
+
+def test_a_file_is_not_replaced_by_a_folder(checkpoint, tmp_path):
+    (tmp_path / "out").write_text("...")
+    with pytest.raises(OutputError, match="not a folder"):
+        export_checkpoint(checkpoint, tmp_path / "out")
+
+
+def test_a_link_is_not_followed(checkpoint, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match="not a folder"):
+        export_checkpoint(checkpoint, tmp_path / "out")
+
+
+def test_nothing_is_written_into_the_checkpoint_itself(checkpoint):
+    before = names(checkpoint)
+    with pytest.raises(OutputError, match="other things than an export"):
+        export_checkpoint(checkpoint, checkpoint)
+    assert names(checkpoint) == before
