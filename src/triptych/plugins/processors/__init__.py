@@ -1,0 +1,1 @@
+"""Processors: a request becomes a prompt, tokens become text."""

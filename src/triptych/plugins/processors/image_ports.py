@@ -1,0 +1,54 @@
+"""Pictures to ports: what a folder's image processor makes of an upright RGB picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from triptych.core.ports import Array, Port
+from triptych.plugins.processors.folder import ModelFolder
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Overrides of the pixels that a picture is resized to; None: as the folder says."""
+
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+
+
+class ImagePorts(Protocol):
+    """An image processor.
+
+    offers: the ports that it computes.
+    fingerprint: of everything that decides them, besides the picture.
+    """
+
+    offers: tuple[Port, ...]
+    fingerprint: str
+
+    def measure(self, image: Image, place: str) -> tuple[int, Callable[[], Mapping[str, Array]]]:
+        """How many merged visual rows a picture gives, and what computes its ports.
+
+        Raises ImageError for a picture that it cannot take.
+        """
+        ...
+
+
+def image_ports(folder: ModelFolder, bounds: Bounds) -> ImagePorts | None:
+    """The folder's image processor, or None when it takes no images.
+
+    Qwen's is computed here; any other through transformers. Raises ProcessorError.
+    """
+    config = folder.image_config
+    if not config:
+        return None
+    from triptych.plugins.processors import foreign, patches
+
+    if config.get("image_processor_type") in patches.TYPES:
+        return patches.PatchImages(config, bounds, str(folder.path))
+    return foreign.ForeignImages(folder, bounds)

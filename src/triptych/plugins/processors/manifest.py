@@ -1,0 +1,18 @@
+"""What this plugin offers; nothing here is imported before its first use."""
+
+from __future__ import annotations
+
+from triptych.core.component import Component
+from triptych.core.hookspecs import hookimpl
+
+
+@hookimpl
+def processors() -> list[Component]:
+    return [
+        Component(
+            "hf",
+            "triptych.plugins.processors.hf:HFProcessor",
+            "tokenizer, chat template and image processor of a Hugging Face folder",
+            main="folder",
+        )
+    ]
