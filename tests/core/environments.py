@@ -3,12 +3,17 @@
 import base64
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import textwrap
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+
+import triptych
+
+SOURCE = str(Path(triptych.__file__).parents[1])
 
 ASK = """
 import json, sys
@@ -60,7 +65,7 @@ class Environment:
         command = [sys.executable, "-c", script, *map(str, arguments)]
         done = subprocess.run(
             command,
-            env={"PYTHONPATH": str(self.site)},
+            env={"PYTHONPATH": os.pathsep.join([str(self.site), SOURCE])},
             capture_output=True,
             text=True,
             check=False,

@@ -135,6 +135,14 @@ def site(tmp_path_factory):
             "misspelt",
             "misspelt",
         ),
+        wheel(
+            folder,
+            "quitter",
+            "1.0",
+            {"quitter.py": "raise SystemExit('wrong machine')\n"},
+            "quitter",
+            "quitter",
+        ),
         wheel(folder, "no-relation", "1.0", {"no_relation.py": ""}),
         wheel(folder, "pretender", "1.0", {"pretender.py": ""}, "local", "pretender"),
         wheel(folder, "spaced", "1.0", {"spaced.py": ""}, "my plugin", "spaced"),
@@ -200,6 +208,13 @@ def test_a_manifest_may_say_the_role(site):
             "PluginFault",
             "plugin 'lost' (lost-dependency 2.0) cannot be used: importing lost raised "
             "ModuleNotFoundError: No module named 'a_package_that_nobody_has'",
+        ),
+        (
+            "samplers",
+            "quitter/any",
+            "PluginFault",
+            "plugin 'quitter' (quitter 1.0) cannot be used: importing quitter raised SystemExit: "
+            "wrong machine",
         ),
         (
             "samplers",
@@ -271,7 +286,8 @@ def test_a_manifest_may_say_the_role(site):
             "no installed plugin is called 'acne', which 'acne/min_p' needs\n"
             "  did you mean 'acme/min_p'?\n"
             "  install the package that offers it\n"
-            "  known: acme, future, half, lost, misspelt, my plugin, thrower, zeta",
+            "  known: acme, future, half, lost, misspelt, my plugin, quitter, thrower, "
+            "zeta",
         ),
     ],
 )
@@ -318,6 +334,8 @@ def test_everything_lists_the_sound_and_names_the_broken(site):
         "samplers, stages, strategies",
         "plugin 'my plugin' (spaced 1.0) cannot be used: an owner is made of letters, digits, "
         "_ and -",
+        "plugin 'quitter' (quitter 1.0) cannot be used: importing quitter raised SystemExit: "
+        "wrong machine",
         "plugin 'thrower' (thrower 1.0) cannot be used: its samplers() raised "
         "ZeroDivisionError: division by zero",
     ]
@@ -613,6 +631,17 @@ def test_every_built_in_component_can_be_loaded_and_has_a_summary():
     for entry in found:
         assert isinstance(entry.load(), type)
         assert entry.component.summary
+
+
+def test_an_exporter_whose_packages_are_missing_says_what_brings_them():
+    component = Component("qwen3_vl", "package_of_the_extra:X", "")
+    with pytest.raises(PluginFault) as caught:
+        Entry(component, "exporters", Origin()).load()
+    assert str(caught.value) == (
+        "qwen3_vl, from Triptych itself, cannot be used: importing package_of_the_extra raised "
+        "ModuleNotFoundError: No module named 'package_of_the_extra'; "
+        "pip install 'triptych[export]'"
+    )
 
 
 def test_the_built_in_table_has_every_kind_and_names_what_exists():
