@@ -12,7 +12,7 @@ import numpy as np
 from triptych.core.cache import Cache
 from triptych.core.errors import PluginError, TriptychError
 from triptych.core.feature_cache import FeatureCache
-from triptych.core.ports import Array, Port, When
+from triptych.core.ports import Array, Axis, Port
 from triptych.core.prompt import Media
 from triptych.core.reduction import keep_rows, merge_rows
 from triptych.core.sequence import Column, Entry, Sequence, visual_index
@@ -80,9 +80,8 @@ class Executor:
         """Every port that is there once `port` is, for tokens that enter an empty sequence."""
         ports = self._input_ports(sequence, entry, Clock())
         for offer in self.offers:
-            if offer.name == port and entry.media:
-                parts = [item.ports[port] for item in entry.media]
-                ports[port] = np.concatenate(parts, _media_axis(offer))
+            if offer.name == port and port not in ports and entry.media:
+                ports[port] = _joined([item.ports[port] for item in entry.media], offer)
         if port in ports:
             return ports
         self._store(sequence, ports)
@@ -177,68 +176,74 @@ class Executor:
         for port in self.offers:
             wanted = any(read.port.name == port.name for read in wired.reads)
             if wanted and items and port.name not in ports:
-                parts = [item.ports[port.name] for item in items]
-                ports[port.name] = np.concatenate(parts, _media_axis(port))
+                ports[port.name] = _joined([item.ports[port.name] for item in items], port)
 
     def _per_media(self, wired: Wired, media: Iterable[Media]) -> dict[str, Array]:
         """The stage's results for all items, computed for those that are not known yet."""
         items = list(media)
-        known: dict[str, Mapping[str, Array]] = {}
+        results: dict[str, Mapping[str, Array]] = {}
         fresh: dict[str, Media] = {}
         for item in items:
-            result = self.features.get(wired.label, item.digest)
-            if result is None:
+            known = self.features.get(wired.label, item.digest)
+            if known is None:
                 fresh[item.digest] = item
             else:
-                known[item.digest] = result
+                results[item.digest] = known
         if fresh:
-            known.update(self._compute(wired, list(fresh.values())))
-        joined: dict[str, Array] = {}
-        for write in wired.writes:
-            name = write.port.name
-            parts = [known[item.digest][name] for item in items]
-            axis = _media_axis(write.port)
-            joined[name] = parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
-        return joined
+            results.update(self._compute(wired, list(fresh.values())))
+        return {
+            write.port.name: _joined(
+                [results[item.digest][write.port.name] for item in items], write.port
+            )
+            for write in wired.writes
+        }
 
     def _compute(self, wired: Wired, items: list[Media]) -> dict[str, dict[str, Array]]:
-        feeds: dict[str, Array] = {}
-        for read in wired.reads:
-            parts = [self._media_port(item, read.port.name) for item in items]
-            feeds[read.name] = np.concatenate(parts, _media_axis(read.port))
-        written = _call(wired, feeds)
+        """Run the stage once over `items`; its results split by item, and kept."""
+        given = [
+            {read.port.name: self._media_port(item, read.port.name, wired) for read in wired.reads}
+            for item in items
+        ]
+        written = _call(
+            wired,
+            {
+                read.name: _joined([ports[read.port.name] for ports in given], read.port)
+                for read in wired.reads
+            },
+        )
         results: dict[str, dict[str, Array]] = {item.digest: {} for item in items}
         for write in wired.writes:
             name, axis = write.port.name, _media_axis(write.port)
-            counts = [self._count(item, write.port.axes[axis]) for item in items]
+            letter = write.port.axes[axis]
+            counts = [
+                len(item.at) if letter == "N" else _length(wired, ports, letter)
+                for item, ports in zip(items, given, strict=True)
+            ]
             if sum(counts) != written[name].shape[axis]:
                 raise PluginError(
                     f"{wired.label} wrote {written[name].shape[axis]} rows of {name!r} for media "
-                    f"that have {sum(counts)} tokens; the graph and the processor disagree on "
+                    f"that have {sum(counts)} of them; the stage and the processor disagree on "
                     "how many rows an image has"
                 )
             splits = np.split(written[name], np.cumsum(counts)[:-1], axis)
             for item, part in zip(items, splits, strict=True):
-                results[item.digest][name] = part
+                results[item.digest][name] = np.ascontiguousarray(part)
         for digest, result in results.items():
             self.features.put(wired.label, digest, result)
         return results
 
-    def _media_port(self, item: Media, name: str) -> Array:
-        """A port of one item: the processor's, or what an earlier stage made of it."""
-        if name in item.ports:
-            return item.ports[name]
-        for wired in self.wiring.input:
+    def _media_port(self, item: Media, name: str, reader: Wired) -> Array:
+        """A port of one item as `reader` finds it.
+
+        That is what the last stage before it made of the port, else the processor's own.
+        """
+        before = self.wiring.input[: self.wiring.input.index(reader)]
+        for wired in reversed(before):
             if wired.per_media and name in [write.port.name for write in wired.writes]:
                 return self._per_media(wired, [item])[name]
-        raise PluginError(f"the processor promised {name!r} for media and did not compute it")
-
-    @staticmethod
-    def _count(item: Media, axis: str | int) -> int:
-        if axis == "N":
-            return len(item.at)
-        port = "image_grid_thw" if axis == "images" else "pixel_values"
-        return len(item.ports[port])
+        if name not in item.ports:
+            raise PluginError(f"the processor offers {name!r} and did not compute it")
+        return item.ports[name]
 
     def _reduced(self, wired: Wired, ports: dict[str, Array]) -> dict[str, Array]:
         """Apply what a visual-token reducer wrote."""
@@ -342,6 +347,19 @@ def _slice(sequence: Sequence, start: int, stop: int) -> dict[str, Array]:
             ports[name] = column.between(first, last)
         ports["visual_index"] = np.where(visual >= 0, visual - first, -1)
     return ports
+
+
+def _joined(parts: list[Array], port: Port) -> Array:
+    """The items' parts of a media port, one after the other."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, _media_axis(port))
+
+
+def _length(wired: Wired, ports: Mapping[str, Array], letter: Axis) -> int:
+    """How long axis `letter` is in what `wired` was given for one item."""
+    for read in wired.reads:
+        if letter in read.port.axes:
+            return int(ports[read.port.name].shape[read.port.axes.index(letter)])
+    raise PluginError(f"{wired.label} writes an axis {letter!r} that nothing it reads has")
 
 
 def _media_axis(port: Port) -> int:

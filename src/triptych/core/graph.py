@@ -160,7 +160,7 @@ class _Threads:
             try:
                 onnxruntime.set_global_thread_pool_sizes(threads, 1)
                 cls.size = threads
-            except Exception:  # somebody else's pool, of a size that cannot be asked for
+            except Exception:  # noqa: BLE001 - no class of its own: somebody else's pool, of a size that cannot be asked for
                 cls.size = 0
         return cls.size in (0, threads)
 

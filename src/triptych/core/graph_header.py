@@ -33,12 +33,18 @@ DTYPES = {
 }
 """onnx.TensorProto.DataType, as numpy names (bfloat16 is ml_dtypes')."""
 
+# Wire types, and the numbers of the fields that are followed.
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MODEL_GRAPH, _MODEL_FUNCTIONS = 7, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 5, 11, 12
 _FUNCTION_NODE, _NODE_ATTRIBUTE = 7, 5
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = (5, 10), (6, 11)
 _TENSOR_NAME, _TENSOR_EXTERNAL = 8, 13
+_ENTRY_KEY, _ENTRY_VALUE = 1, 2
+_VALUE_NAME, _VALUE_TYPE, _TYPE_TENSOR = 1, 2, 1
+_TENSOR_TYPE_ELEMENT, _TENSOR_TYPE_SHAPE, _SHAPE_DIM = 1, 2, 1
+_DIM_VALUE, _DIM_PARAM = 1, 2
+_VARINT_BITS, _MORE = 64, 0x80
 _MAX_DEPTH = 16
 
 
@@ -66,7 +72,7 @@ def read_header(path: Path) -> GraphHeader:
             header = _Reader(data).model()
     except (OSError, ValueError) as cause:
         raise GraphFileError(f"{path}: cannot be read: {cause}") from cause
-    except (_WireError, IndexError, UnicodeDecodeError) as cause:
+    except (_WireError, IndexError, KeyError, UnicodeDecodeError) as cause:
         raise GraphFileError(
             f"{path}: not an ONNX graph, or a damaged one ({cause}); export or copy it again"
         ) from cause
@@ -163,39 +169,39 @@ class _Reader:
                 name = self.text(inner, stop)
             elif field == _TENSOR_EXTERNAL:
                 entry = {key: (a, b) for key, a, b in self.fields(inner, stop)}
-                if 1 in entry and 2 in entry and self.text(*entry[1]) == "location":
-                    self.external.add(self.text(*entry[2]))
+                if _ENTRY_KEY in entry and self.text(*entry[_ENTRY_KEY]) == "location":
+                    self.external.add(self.text(*entry[_ENTRY_VALUE]))
         return name
 
     def port(self, start: int, end: int) -> Port:
-        """One ValueInfoProto: name (1), type (2) -> tensor_type (1) -> elem_type, shape."""
+        """The port that a ValueInfoProto declares."""
         name, dtype, axes = "", "unknown", list[Axis]()
         for field, inner, stop in self.fields(start, end):
-            if field == 1:
+            if field == _VALUE_NAME:
                 name = self.text(inner, stop)
-            elif field == 2:
+            elif field == _VALUE_TYPE:
                 for kind, type_start, type_end in self.fields(inner, stop):
-                    if kind == 1:
+                    if kind == _TYPE_TENSOR:
                         dtype, axes = self.tensor_type(type_start, type_end)
         return Port(name, dtype, tuple(axes))
 
     def tensor_type(self, start: int, end: int) -> tuple[str, list[Axis]]:
         dtype, axes = "unknown", list[Axis]()
         for field, inner, stop in self.fields(start, end):
-            if field == 1:
+            if field == _TENSOR_TYPE_ELEMENT:
                 code = self.varint(inner)[0]
                 dtype = DTYPES.get(code, f"onnx type {code}")
-            elif field == 2:
+            elif field == _TENSOR_TYPE_SHAPE:
                 for kind, dim_start, dim_end in self.fields(inner, stop):
-                    if kind == 1:
+                    if kind == _SHAPE_DIM:
                         axes.append(self.axis(dim_start, dim_end, len(axes)))
         return dtype, axes
 
     def axis(self, start: int, end: int, index: int) -> Axis:
         for field, inner, stop in self.fields(start, end):
-            if field == 1:
+            if field == _DIM_VALUE:
                 return self.varint(inner)[0]
-            if field == 2:
+            if field == _DIM_PARAM:
                 return self.text(inner, stop)
         return f"axis_{index}"
 
@@ -223,11 +229,11 @@ class _Reader:
 
     def varint(self, position: int) -> tuple[int, int]:
         value = shift = 0
-        while shift < 64:
+        while shift < _VARINT_BITS:
             byte = self.data[position]
             position += 1
             value |= (byte & 0x7F) << shift
-            if byte < 0x80:
+            if byte < _MORE:
                 return value, position
             shift += 7
         raise _WireError("a number is too long")

@@ -13,9 +13,8 @@ import numpy as np
 from triptych.core.assembly import assemble
 from triptych.core.catalog import Catalog
 from triptych.core.config.chain import SamplingFlags
-from triptych.core.config.load import load_spec
 from triptych.core.config.errors import nearest
-from triptych.core.config.part import Part
+from triptych.core.config.load import load_spec
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.errors import InputError
 from triptych.core.execution import Clock
@@ -96,13 +95,12 @@ class Pipeline:
         messages: Sequence[Message] | None = None,
         images: Sequence[Any] = (),
         system: str | None = None,
-        id: str | None = None,
         **settings: Any,
     ) -> Stream:
         """The reply to `request`, piece by piece.
 
         request: the user's text, or a `Request`, which then says everything but `settings`.
-        messages, images, system, id: see `Request`.
+        messages, images, system: see `Request`.
         settings: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `no_sample`, `sampler` (a
         chain such as ``[{"temperature": 0.3}, "draw"]``), `seed`, `stop` (strings that end the
         reply). They hold for this call.
@@ -110,13 +108,13 @@ class Pipeline:
         Raises InputError for a request that cannot be served, ConfigError for a wrong chain.
         """
         if isinstance(request, Request):
-            if messages is not None or images or system is not None or id is not None:
+            if messages is not None or images or system is not None:
                 raise InputError("give either a Request or its parts as keywords, not both")
             whole = request
         else:
-            whole = Request(request, messages, images, system, id=id)
+            whole = Request(request, messages, images, system)
         prompt = self.processor.prompt(whole)
-        return self.begin(prompt, {**whole.settings, **settings}, id=whole.id)
+        return self.begin(prompt, {**whole.settings, **settings}, request_id=whole.id)
 
     def chat(self, *, system: str | None = None, **settings: Any) -> Chat:
         """A conversation that keeps its cache from turn to turn; settings as in `stream`."""
@@ -202,7 +200,7 @@ class Pipeline:
         prompt: Prompt,
         settings: Mapping[str, Any],
         *,
-        id: str | None = None,
+        request_id: str | None = None,
         sequence: TokenSequence | None = None,
         branches: dict[str, TokenSequence] | None = None,
         done: Callable[[Reply], None] | None = None,
@@ -256,7 +254,7 @@ class Pipeline:
                 with self._scheduler.lock:
                     for used in (sequence, *branches.values()):
                         used.close()
-            reply = self._reply(job.generation, seed, id)
+            reply = self._reply(job.generation, seed, request_id)
             if done is not None:
                 done(reply)
             return reply
@@ -273,14 +271,13 @@ class Pipeline:
                 return wired.label
         return "nobody"
 
-    def _reply(self, generation: RunningGeneration, seed: int, id: str | None) -> Reply:
-        assert generation.finish_reason is not None
+    def _reply(self, generation: RunningGeneration, seed: int, request_id: str | None) -> Reply:
         clock, prefill = generation.clock, generation.prefill_seconds
         prefill = clock.forward if prefill is None else prefill
         return Reply(
             text=generation.text,
             tokens=tuple(generation.tokens),
-            finish_reason=generation.finish_reason,
+            finish_reason=generation.finish_reason or "cancelled",
             usage=Usage(
                 len(generation.prompt.tokens),
                 generation.prompt.image_tokens,
@@ -288,7 +285,7 @@ class Pipeline:
             ),
             timings=Timings(self.load_seconds, clock.vision, prefill, clock.forward - prefill),
             seed=seed,
-            id=id,
+            id=request_id,
         )
 
 

@@ -25,10 +25,11 @@ def keep_rows(
     for name, value in ports.items():
         axes = declared[name].axes
         if "N" in axes:
-            value = np.compress(keep, value, axes.index("N"))
+            kept[name] = np.compress(keep, value, axes.index("N"))
         elif "S" in axes:
-            value = np.compress(tokens, value, axes.index("S"))
-        kept[name] = value
+            kept[name] = np.compress(tokens, value, axes.index("S"))
+        else:
+            kept[name] = value
     renumbered = np.cumsum(keep) - 1
     left = visual[tokens]
     kept["visual_index"] = np.where(left >= 0, renumbered[left], -1)

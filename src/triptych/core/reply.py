@@ -27,8 +27,11 @@ class Usage:
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds. load: of the pipeline; vision: media to features; prefill: up to the first
-    logits; decode: from then to the end."""
+    """Seconds.
+
+    load: of the pipeline. vision: media to features. prefill: up to the first logits.
+    decode: from then to the end.
+    """
 
     load: float
     vision: float

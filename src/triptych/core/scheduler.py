@@ -132,7 +132,7 @@ class Scheduler:
                 self._ask(
                     job, [part[0] if len(part) == 1 else np.concatenate(part) for part in job.rows]
                 )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised to whoever waits for this job
             job.error = error
             self._end(job)
 

@@ -37,6 +37,7 @@ class Column:
         return self._buffer[self._range(start, stop)]
 
     def extend(self, more: Array) -> None:
+        """Append rows."""
         end = self._length + more.shape[self.axis]
         if end > self._buffer.shape[self.axis]:
             shape = list(self._buffer.shape)
@@ -48,9 +49,11 @@ class Column:
         self._length = end
 
     def truncate(self, length: int) -> None:
+        """Keep the first `length` rows."""
         self._length = min(self._length, length)
 
     def copy(self) -> Column:
+        """An independent copy."""
         return Column(self.values, self.axis)
 
     def _range(self, start: int, stop: int) -> tuple[slice, ...]:

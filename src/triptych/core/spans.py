@@ -22,21 +22,21 @@ Logits = npt.NDArray[np.float32]
 class Span:
     """Forward what is pending in `sequence`; give the logits of its last `rows` tokens."""
 
-    sequence: "Sequence"
+    sequence: Sequence
     rows: int = 1
 
 
 class Generation(Protocol):
     """One request in progress, as a strategy sees it."""
 
-    sequence: "Sequence"
-    chain: "Chain"
+    sequence: Sequence
+    chain: Chain
 
     def emit(self, token: int) -> bool:
         """Give a committed token to the reader; True when the generation has ended."""
         ...
 
-    def branch(self, name: str, edit: Callable[[Prompt], Prompt]) -> "Sequence":
+    def branch(self, name: str, edit: Callable[[Prompt], Prompt]) -> Sequence:
         """A second sequence from an edited prompt, under `name`."""
         ...
 
@@ -44,4 +44,6 @@ class Generation(Protocol):
 class Strategy(Protocol):
     """Yields spans, receives the logits of each, emits tokens; returns when `emit` says so."""
 
-    def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]: ...
+    def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:
+        """The steps of one generation."""
+        ...

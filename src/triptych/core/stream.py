@@ -45,21 +45,19 @@ class Stream(Iterator[Piece]):
         """The whole reply; what has not been read yet is waited for."""
         for _ in self:
             pass
-        if self._reply is None:
-            self.close()
-        assert self._reply is not None
-        return self._reply
+        return self.close()
 
     def cancel(self) -> None:
         """End the generation after the token it is at; `reply` has what there is."""
         self._job.generation.cancel()
 
-    def close(self) -> None:
-        """End the generation now. Safe to call twice."""
+    def close(self) -> Reply:
+        """End the generation now; what there is of the reply. Safe to call twice."""
         if self._reply is None:
             self._scheduler.withdraw(self._job)
             self._job.generation.cancel()
             self._reply = self._finish(self._job)
+        return self._reply
 
     def __enter__(self) -> Self:
         return self

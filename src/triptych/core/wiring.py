@@ -161,41 +161,18 @@ class _Check:
         return Wired(place.label, stage, reads, writes)
 
     def _walk(self, *, with_media: bool) -> None:
+        """Follow one case through all stages, in the order in which they run."""
         available = {port.name: _Written(port, None) for port in INPUT_PORTS}
         if with_media:
             available |= {port.name: _Written(port, None) for port in self.offers}
         unread: dict[str, Part] = {}
         spanning = False
         for index in self.order:
-            wired, place = self.wired[index], self.places[index]
-            if wired.stage.when is When.SPAN and not spanning:
+            if self.wired[index].stage.when is When.SPAN and not spanning:
                 spanning = True
-                available = {
-                    name: written
-                    for name, written in available.items()
-                    if KEPT_AXES & set(written.port.axes)
-                } | {port.name: _Written(port, None) for port in SPAN_PORTS}
-            if not self._read(index, available, unread, with_media=with_media):
-                continue
-            own_reads = {read.port.name for read in wired.reads}
-            for write in wired.writes:
-                name = write.port.name
-                before = available.get(name)
-                if before is not None and name not in own_reads:
-                    writer = before.place.label if before.place else "the core"
-                    raise _wrong(
-                        place,
-                        f"writes {name!r}, which {writer} writes already; a stage that rewrites "
-                        "a port reads it, too",
-                        sorted(available),
-                    )
-                if name in REDUCTIONS and wired.stage.when is When.INPUT:
-                    continue
-                available[name] = _Written(write.port, place)
-                if name not in CORE_READS and name not in place.ignore:
-                    unread[name] = place
-                else:
-                    unread.pop(name, None)
+                available = _kept_for_spans(available)
+            if self._read(index, available, unread, with_media=with_media):
+                self._write(index, available, unread)
         if with_media:
             for name, place in unread.items():
                 raise _wrong(
@@ -210,6 +187,28 @@ class _Check:
             raise _wrong(
                 last, f"the stages end here, and none has written 'logits'{case}", sorted(available)
             )
+
+    def _write(self, index: int, available: dict[str, _Written], unread: dict[str, Part]) -> None:
+        """Check the stage's writes, and make them available."""
+        wired, place = self.wired[index], self.places[index]
+        own_reads = {read.port.name for read in wired.reads}
+        for write in wired.writes:
+            name = write.port.name
+            before = available.get(name)
+            if before is not None and name not in own_reads:
+                writer = before.place.label if before.place else "the core"
+                raise _wrong(
+                    place,
+                    f"writes {name!r}, which {writer} writes already; a stage that rewrites a "
+                    "port reads it, too",
+                    sorted(available),
+                )
+            if name in REDUCTIONS and wired.stage.when is When.INPUT:
+                continue
+            available[name] = _Written(write.port, place)
+            unread.pop(name, None)
+            if name not in CORE_READS and name not in place.ignore:
+                unread[name] = place
 
     def _read(
         self,
@@ -278,8 +277,7 @@ class _Check:
             batch_axis = axes.index("B")
             axes.pop(batch_axis)
         agree = len(axes) == len(port.axes) and all(
-            self._same(ours, theirs, place, writer)
-            for ours, theirs in zip(axes, port.axes, strict=True)
+            self._same(ours, theirs) for ours, theirs in zip(axes, port.axes, strict=True)
         )
         if not agree:
             raise _wrong(
@@ -290,28 +288,36 @@ class _Check:
             )
         return replace(read, batch_axis=batch_axis)
 
-    def _same(self, ours: Axis, theirs: Axis, place: Part, writer: str) -> bool:
+    def _same(self, ours: Axis, theirs: Axis) -> bool:
         """Whether two axes agree; learns the number that a letter stands for."""
         if ours == theirs or 1 in (ours, theirs):
             return True
-        numbers = [axis for axis in (ours, theirs) if isinstance(axis, int)]
-        names = [axis for axis in (ours, theirs) if isinstance(axis, str)]
-        if len(numbers) == 2:
-            return False
-        if len(names) == 2:
-            return not (names[0] in AXES and names[1] in AXES)
-        (name,), (number,) = names, numbers
+        if isinstance(ours, str) and isinstance(theirs, str):
+            return not (ours in AXES and theirs in AXES)
+        if isinstance(ours, str):
+            return self._bind(ours, int(theirs))
+        return isinstance(theirs, str) and self._bind(theirs, ours)
+
+    def _bind(self, name: str, number: int) -> bool:
+        """Whether the axis `name` may be `number` long; remembers it."""
         if name not in AXES:
             return True
         if name in _PER_RUN_AXES:
             return False
-        known = self.sizes.setdefault(name, number)
-        return known == number
+        return self.sizes.setdefault(name, number) == number
 
     def _known(self) -> str:
         if not self.sizes:
             return ""
         return " (" + ", ".join(f"{name} is {size}" for name, size in self.sizes.items()) + ")"
+
+
+def _kept_for_spans(available: Mapping[str, _Written]) -> dict[str, _Written]:
+    """What a sequence keeps of its INPUT ports, and what the core adds for each span."""
+    kept = {
+        name: written for name, written in available.items() if KEPT_AXES & set(written.port.axes)
+    }
+    return kept | {port.name: _Written(port, None) for port in SPAN_PORTS}
 
 
 def _apply(port: Port, place: Part) -> Port:
