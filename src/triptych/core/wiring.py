@@ -123,15 +123,7 @@ class _Check:
     def run(self) -> Wiring:
         self._walk(with_media=True)
         self._walk(with_media=False)
-        media = {port.name for port in self.offers}
-        done: list[Wired] = []
-        for index in self.order:
-            wired = self.wired[index]
-            reads = {read.port.name for read in wired.reads}
-            per_media = wired.stage.when is When.INPUT and bool(reads) and reads <= media
-            if per_media:
-                media |= {write.port.name for write in wired.writes}
-            done.append(replace(wired, per_media=per_media))
+        done = self._per_media([self.wired[index] for index in self.order])
         inputs = tuple(item for item in done if item.stage.when is When.INPUT)
         kept = {
             write.port.name: write.port
@@ -141,6 +133,27 @@ class _Check:
         }
         span = tuple(item for item in done if item.stage.when is When.SPAN)
         return Wiring(inputs, span, dict(self.sizes), kept)
+
+    def _per_media(self, ordered: Sequence[Wired]) -> list[Wired]:
+        """Mark the stages whose results belong to each media item.
+
+        From the first reducer on, visual rows are those of a request and not of an item.
+        """
+        media = {port.name for port in self.offers}
+        done: list[Wired] = []
+        for wired in ordered:
+            reads = {read.port.name for read in wired.reads}
+            writes = {write.port.name for write in wired.writes}
+            reduces = bool(writes & REDUCTIONS.keys())
+            per_media = (
+                wired.stage.when is When.INPUT and bool(reads) and reads <= media and not reduces
+            )
+            if per_media:
+                media |= writes
+            if reduces:
+                media = {port.name for port in self.offers}
+            done.append(replace(wired, per_media=per_media))
+        return done
 
     def _changed(self, place: Part, stage: Stage) -> Wired:
         """The stage with its item's `ports` applied."""
