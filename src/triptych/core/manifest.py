@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 import pluggy
 
@@ -107,9 +108,11 @@ def _kind_of(value: object) -> str:
 
 def _problem_of(component: Component, kind: Kind, *, local: bool) -> str | None:
     """The first thing wrong with a component's fields, which nothing else has checked."""
-    name, target, main = component.name, component.target, component.main
+    fields: dict[str, Any] = vars(component)
+    name, target, main, api = (fields[key] for key in ("name", "target", "main", "api"))
     match = TARGET.fullmatch(target) if isinstance(target, str) else None
     roles = ("warp", "choose", None) if kind == "samplers" else (None,)
+    wanted = "'warp' or 'choose'" if kind == "samplers" else "for its kind, only for samplers"
     problems = {
         f"the name {name!r} is not made of letters, digits, _ and -": (
             not isinstance(name, str) or not NAME.fullmatch(name)
@@ -117,16 +120,11 @@ def _problem_of(component: Component, kind: Kind, *, local: bool) -> str | None:
         f"the target {target!r} of {name!r} is not written package.module:Class": (
             not match or not (match["module"] or local)
         ),
-        f"the summary of {name!r} is not text": not isinstance(component.summary, str),
+        f"the summary of {name!r} is not text": not isinstance(fields["summary"], str),
         f"main of {name!r} is not the name of a setting": (
             main is not None and not isinstance(main, str)
         ),
-        f"api of {name!r} is not a number from 1": (
-            type(component.api) is not int or component.api < 1
-        ),
-        f"the role of {name!r} is not "
-        + ("'warp' or 'choose'" if kind == "samplers" else "for its kind, only for samplers"): (
-            component.role not in roles
-        ),
+        f"api of {name!r} is not a number from 1": type(api) is not int or api < 1,
+        f"the role of {name!r} is not {wanted}": fields["role"] not in roles,
     }
     return next((problem for problem, holds in problems.items() if holds), None)
