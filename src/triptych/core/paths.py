@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -57,9 +58,10 @@ class Paths:
         if not self.allow_outside and not any(real.is_relative_to(h) for h in _readable(homes)):
             raise PydanticCustomError(
                 "path_outside",
-                "{path} lies outside of the pipeline's folder",
+                "{path} {leads} outside of the pipeline's folder",
                 {
                     "path": repr(text),
+                    "leads": "is a link to a place" if _inside(path, homes) else "lies",
                     "hint": "move it inside, or pass --allow-outside (allow_outside=True)",
                 },
             )
@@ -72,7 +74,7 @@ class Paths:
         return path
 
     def short(self, path: Path) -> str:
-        """How a pipeline file with this root names `path`: relative to it where that is possible."""
+        """How a pipeline file with this root names `path`: relative to it, if it is below."""
         if path.is_relative_to(self.root):
             return path.relative_to(self.root).as_posix()
         return str(path)
@@ -93,6 +95,12 @@ def _readable(homes: list[Path]) -> Iterator[Path]:
                 blobs = cache.resolve() / "blobs"
                 if not blobs.is_symlink():
                     yield blobs
+
+
+def _inside(path: Path, homes: list[Path]) -> bool:
+    """Whether a path would be inside, were it not for links."""
+    plain = Path(os.path.normpath(path))
+    return any(plain.is_relative_to(home.absolute()) for home in homes)
 
 
 def _nearest(text: str, base: Path) -> str | None:

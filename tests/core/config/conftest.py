@@ -36,36 +36,36 @@ session: {providers: [cpu], threads: auto}
 """
 
 
-class Component_:
+class Fake:
     """Keeps its settings."""
 
     def __init__(self, settings=None):
         self.settings = settings
 
 
-class Processor(Component_):
+class Processor(Fake):
     class Settings(Settings):
         folder: FilePath
 
 
-class Graph(Component_):
+class Graph(Fake):
     class Settings(Settings):
         graph: FilePath
 
 
-class Decoder(Component_):
+class Decoder(Fake):
     class Settings(Settings):
         graph: FilePath
         cache: CacheItem = Field(default="full", validate_default=True)
 
 
-class Onnx(Component_):
+class Onnx(Fake):
     class Settings(Settings):
         graph: FilePath
         when: Literal["input", "span"] = "span"
 
 
-class Bare(Component_):
+class Bare(Fake):
     pass
 
 
@@ -74,37 +74,37 @@ class Fails:
         raise RuntimeError("no more memory")
 
 
-class Full(Component_):
+class Full(Fake):
     pass
 
 
-class Window(Component_):
+class Window(Fake):
     class Settings(Settings):
         size: PositiveInt
         sinks: int = Field(default=4, ge=0)
 
 
-class Speculate(Component_):
+class Speculate(Fake):
     class Settings(Settings):
         ngram: PositiveInt = 3
         labels: tuple[str, ...] = ()
 
 
-class Temperature(Component_):
+class Temperature(Fake):
     keeps_winner = True
 
     class Settings(Settings):
         temperature: float = Field(gt=0, allow_inf_nan=False)
 
 
-class TopK(Component_):
+class TopK(Fake):
     keeps_winner = True
 
     class Settings(Settings):
         k: int = Field(ge=1)
 
 
-class TopP(Component_):
+class TopP(Fake):
     keeps_winner = True
 
     class Settings(Settings):
@@ -112,14 +112,14 @@ class TopP(Component_):
         least: int = Field(default=1, ge=1)
 
 
-class Penalty(Component_):
+class Penalty(Fake):
     keeps_winner = False
 
     class Settings(Settings):
         factor: float = 1.1
 
 
-class Chooser(Component_):
+class Chooser(Fake):
     pass
 
 
@@ -158,7 +158,7 @@ class FakeEntry(Entry):
     """An entry whose class is at hand."""
 
     def load(self):
-        return dict((c.name, cls) for c, cls in FAKES[self.kind])[self.component.name]
+        return {c.name: cls for c, cls in FAKES[self.kind]}[self.component.name]
 
 
 class FakeCatalog(Catalog):

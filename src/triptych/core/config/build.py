@@ -159,7 +159,7 @@ def settings_node(item: Item, entry: Entry, model: type[BaseModel] | None) -> No
             f"{entry.full_name} has no main setting",
             known=model.model_fields,
         )
-    return Node({main: node}, item.where, {main: item.where})
+    return Node({main: node}, item.where, {main: node.where})
 
 
 def nested_kind(model: type[BaseModel], name: str) -> Kind | None:

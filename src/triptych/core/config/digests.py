@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,11 @@ from pydantic import BaseModel
 from triptych.core.config.errors import ConfigError
 from triptych.core.config.nodes import Node, shown
 from triptych.core.config.part import Part
+from triptych.core.graph_header import GraphFileError, read_header
 from triptych.core.paths import Paths
 
 FOLDER_FILES = (".json", ".jinja", ".txt", ".model")
 """The files of a folder that are recorded when a setting names the folder (a tokenizer's)."""
-
-WEIGHTS = (".data", "_data")
-"""What the name of a graph's external weights has behind the graph's."""
 
 
 def sha256(path: Path) -> str:
@@ -28,7 +27,7 @@ def sha256(path: Path) -> str:
 
 
 def files_of(part: Part) -> Iterator[Path]:
-    """The files that a part's settings name, those of its nested parts included."""
+    """The files that a part's settings name, its nested parts' and graphs' weights included."""
     if part.settings is not None:
         for path in _paths(part.settings):
             yield from _files(path)
@@ -78,7 +77,5 @@ def _files(path: Path) -> Iterator[Path]:
         yield from (one for one in sorted(path.iterdir()) if one.suffix in FOLDER_FILES)
         return
     yield path
-    for other in sorted(path.parent.iterdir()):
-        behind = other.name.removeprefix(path.name)
-        if behind != other.name and behind.startswith(WEIGHTS):
-            yield other
+    with suppress(GraphFileError):
+        yield from (path.parent / name for name in sorted(read_header(path).external))

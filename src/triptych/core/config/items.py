@@ -86,9 +86,10 @@ def parse_item(node: Node, kind: Kind, parent: Where, *, label: str | None = Non
             settings = None
     else:
         what = SINGULAR[kind]
+        empty = node.value in (None, "", {})
         raise ConfigError(
             node.where,
-            f"{shown(node.value) if node.value not in ('', {}) else 'nothing'} is not a {what}",
+            f"this {what} is empty" if empty else f"{shown(node.value)} is not a {what}",
             hint="write 'name', 'name: value' or 'name: {setting: value}'",
         )
     alias = siblings.get("as")
@@ -117,12 +118,13 @@ def check_labels(items: Sequence[Item]) -> None:
     seen: dict[str, Item] = {}
     for item in items:
         if item.label in seen:
-            first = seen[item.label].where
-            at = f"line {first.line}" if first.line is not None else first.source
+            # Of two items, the one that a flag brings is the one to mend.
+            old, new = sorted([seen[item.label], item], key=lambda one: one.where.line is None)
+            at = f"line {old.where.line}" if old.where.line is not None else old.where.source
             raise ConfigError(
-                item.where,
-                f"the label {item.label!r} is taken, by the item of {at}",
-                hint=f"give this one a label of its own: {{{item.name}: ..., as: LABEL}}",
+                new.where,
+                f"the label {item.label!r} is taken by the item of {at}",
+                hint=f"give this one a label of its own: {{{new.name}: ..., as: LABEL}}",
             )
         seen[item.label] = item
 

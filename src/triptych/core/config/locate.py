@@ -20,7 +20,7 @@ def builtin(name: str) -> Path:
     """The folder of a built-in model. Raises KeyError for another name."""
     if name not in BUILT_IN:
         raise KeyError(name)
-    return Path(__file__).parents[2] / "models" / name
+    return Path(__file__).parents[2] / "models" / name / "pipeline"
 
 
 def locate(source: str | PathLike[str]) -> Path:
@@ -34,7 +34,7 @@ def locate(source: str | PathLike[str]) -> Path:
     path, where = Path(text).expanduser(), Where(text)
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
-    except (OSError, ValueError):
+    except OSError:
         raise ConfigError(where, "is not a path that can be read") from None
     if is_folder:
         if (path / FILE).is_file():

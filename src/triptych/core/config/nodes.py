@@ -88,7 +88,7 @@ def node_of(value: Any, where: Where, *, depth: int = 0) -> Node:
     if isinstance(value, Node):
         return value
     if depth > DEEPEST:
-        raise ConfigError(where, f"is nested more than {DEEPEST} levels deep")
+        raise ConfigError(where, f"this is nested more than {DEEPEST} levels deep")
     if isinstance(value, Mapping):
         wrong = [key for key in value if not isinstance(key, str)]
         if wrong:

@@ -175,8 +175,9 @@ class _Builder:
             raise ConfigError(where, f"{shown(event.value)} is not a number") from None
 
     def _check(self, event: Any, where: Where) -> None:
-        if getattr(event, "tag", None) is not None:
-            raise ConfigError(where, f"tags are not supported; remove {event.tag}")
+        if event.tag is not None:
+            tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
+            raise ConfigError(where, f"tags are not supported; remove {tag}")
 
     def _refuse_key(self, stack: list[_Open], where: Where, what: str) -> None:
         if stack and stack[-1].node.items is not None and stack[-1].key is None:
@@ -184,12 +185,12 @@ class _Builder:
 
     def _check_depth(self, levels: int, where: Where) -> None:
         if levels > DEEPEST:
-            raise ConfigError(where, f"is nested more than {DEEPEST} levels deep")
+            raise ConfigError(where, f"this is nested more than {DEEPEST} levels deep")
 
     def _count(self, values: int, where: Where) -> None:
         self.total += values
         if self.total > MOST_VALUES:
-            raise ConfigError(where, f"stands for more than {MOST_VALUES:,} values")
+            raise ConfigError(where, f"the file stands for more than {MOST_VALUES:,} values")
 
     def _where(self, event: Any) -> Where:
         return Where(self.source, event.start_mark.line + 1, event.start_mark.column + 1)
@@ -212,11 +213,13 @@ def _syntax_error(error: MarkedYAMLError, start: Where) -> ConfigError:
     problem = " ".join(str(error.problem or error.context).split())
     if "\\t" in problem:
         return ConfigError(where, "a tab stands where YAML wants spaces")
+    problem = problem.replace("but got '<stream end>'", "but the file ends here")
     hint = None
     if "mapping values are not allowed" in problem:
         hint = "a text that contains ': ' needs quotes; or the line above has no ':'"
     if "<block end>" in problem:
-        hint = "check how far this line is indented"
+        problem = "this line belongs to nothing above it"
+        hint = "check how far it is indented, and whether a list and a mapping are mixed"
     return ConfigError(where, f"is not valid YAML: {problem}", hint=hint)
 
 

@@ -89,4 +89,4 @@ def _plain(value: Any, paths: Paths) -> Any:
         return {key: _plain(item, paths) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item, paths) for item in value]
-    return value
+    return value if value is None or isinstance(value, bool | int | float) else str(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -168,9 +168,18 @@ def _foreign(where: Where, error: Any) -> ConfigError:
 
 def _settings_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """The names of the settings that the innermost model on the way to `loc` has."""
-    fields = model.model_fields
+    annotation: Any = model
     for step in loc:
-        inner = fields[step].annotation if step in fields else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            fields = inner.model_fields
-    return list(fields)
+        inner = _model_in(annotation)
+        if inner is not None and step in inner.model_fields:
+            annotation = inner.model_fields[str(step)].annotation
+    innermost = _model_in(annotation)
+    return [] if innermost is None else list(innermost.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that an annotation is, or holds: in a list, a mapping, or a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_model_in(argument) for argument in get_args(annotation))
+    return next((model for model in found if model is not None), None)
