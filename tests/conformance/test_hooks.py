@@ -1,5 +1,6 @@
 """Hooks, kinds, the reference and the built-in table agree with each other."""
 
+import runpy
 from inspect import getdoc, signature
 from pathlib import Path
 from typing import get_args
@@ -7,7 +8,7 @@ from typing import get_args
 import pytest
 
 from triptych.core import hookspecs
-from triptych.core.catalog import BUILT_IN, SINGULAR
+from triptych.core.catalog import BUILT_IN, SINGULAR, Catalog
 from triptych.core.component import KINDS, Kind
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference.md"
@@ -31,3 +32,12 @@ def test_a_hook_has_no_arguments_and_a_docstring(hook):
 @pytest.mark.parametrize("hook", HOOKS)
 def test_every_hook_is_in_the_reference_with_its_signature(hook):
     assert f"`{hook}() -> Iterable[Component]`" in REFERENCE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_the_reference_lists_every_built_in_component(hook):
+    assert f"<!-- components: {hook} -->" in REFERENCE.read_text(encoding="utf-8")
+    components = runpy.run_path(str(REFERENCE.parent / "components.py"))
+    page = components["on_page_markdown"](f"<!-- components: {hook} -->")
+    for name in Catalog().names(hook):
+        assert f"#### `{name}`" in page
