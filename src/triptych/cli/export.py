@@ -1,0 +1,79 @@
+"""`triptych export`: a checkpoint becomes graphs and a pipeline file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from triptych.cli import arguments as args
+from triptych.cli.reporting import reporting
+from triptych.cli.terminal import Waiting
+
+PRECISIONS = ("fp32", "fp16", "int8", "int4")
+
+EXAMPLES = args.examples(
+    (
+        "Export a checkpoint folder, and try it:",
+        "triptych export Qwen3-VL-2B-Instruct models/mine",
+    ),
+    (
+        "Half the size on disk:",
+        "triptych export Qwen3-VL-2B-Instruct models/small --precision fp16",
+    ),
+    (
+        "Does it compute the same?",
+        "triptych verify models/mine --against Qwen3-VL-2B-Instruct",
+    ),
+)
+
+
+def export(
+    *,
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(metavar="CHECKPOINT", help="A Hugging Face folder with safetensors."),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")],
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(PRECISIONS),
+            help="How weights are stored.",
+            autocompletion=lambda: list(PRECISIONS),
+        ),
+    ] = "fp32",
+    family: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The exporter to use (default: found from the checkpoint's config.json).",
+        ),
+    ] = None,
+    plugin: args.Plugin = None,
+    debug: args.Debug = False,
+) -> None:
+    r"""Write the graphs, the processor's files and the pipeline.yaml of a checkpoint.
+
+    OUT appears when the export is complete. Needs: pip install 'triptych\[export]'.
+    """
+    with reporting(debug=debug):
+        with Waiting(f"reading {checkpoint}", counted=True) as waiting:
+            from triptych.core.catalog import Catalog
+            from triptych.export import export_checkpoint
+
+            def tell(name: str, done: int, total: int) -> None:
+                waiting.update(f"writing {name}", done, total)
+
+            export_checkpoint(
+                checkpoint,
+                out,
+                precision=precision,
+                family=family,
+                catalog=Catalog(list(plugin or ())),
+                progress=tell,
+            )
+        typer.echo(f"{out}: exported {checkpoint.name or checkpoint} with {precision} weights")
+        typer.echo(f"  try it:  triptych run {out} --text 'Hello'")
+        typer.echo(f"  check:   triptych verify {out} --against {checkpoint}")

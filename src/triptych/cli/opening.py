@@ -1,0 +1,77 @@
+"""From the flags that change a pipeline to a pipeline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from triptych.cli.terminal import Waiting
+
+if TYPE_CHECKING:
+    from triptych.core.config.spec import PipelineSpec
+    from triptych.core.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The sampling flags; None and False where they were not given."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    no_sample: bool = False
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The flags that change a pipeline; None where they were not given."""
+
+    set: Sequence[str] | None = None
+    insert: Sequence[str] | None = None
+    replace: Sequence[str] | None = None
+    remove: Sequence[str] | None = None
+    plugin: Sequence[Path] | None = None
+    allow_outside: bool = False
+
+    def spec(self, pipeline: str, sampling: Sampling | None = None) -> PipelineSpec:
+        """The pipeline's description with the changes applied. Raises ConfigError."""
+        from triptych.core.catalog import Catalog
+        from triptych.core.config.chain import SamplingFlags
+        from triptych.core.config.edits import parse_set
+        from triptych.core.config.load import load_spec
+
+        sampling = sampling or Sampling()
+        return load_spec(
+            pipeline,
+            catalog=Catalog(list(self.plugin or ())),
+            overrides=[parse_set(text) for text in self.set or ()],
+            insert=list(self.insert or ()),
+            replace=[_as_yaml(text) for text in self.replace or ()],
+            remove=list(self.remove or ()),
+            flags=SamplingFlags(
+                temperature=sampling.temperature,
+                top_k=sampling.top_k,
+                top_p=sampling.top_p,
+                no_sample=sampling.no_sample,
+                spoken="flags",
+            ),
+            allow_outside=self.allow_outside,
+            spoken="flags",
+        )
+
+    def load(self, pipeline: str, sampling: Sampling | None = None) -> Pipeline:
+        """The pipeline, loaded. Raises ConfigError and GraphError."""
+        begin = time.perf_counter()
+        with Waiting(f"loading {pipeline}"):
+            from triptych.core.pipeline import Pipeline
+
+            return Pipeline(self.spec(pipeline, sampling), begin=begin)
+
+
+def _as_yaml(replacement: str) -> str:
+    """``LABEL=ITEM`` as the core has it, ``LABEL: ITEM``; both are understood."""
+    label, equals, item = replacement.partition("=")
+    return f"{label.strip()}: {item}" if equals and ":" not in label else replacement

@@ -1,0 +1,167 @@
+"""`triptych run`: one request, one reply."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from triptych.cli import arguments as args
+from triptych.cli.interrupt import Interruptible
+from triptych.cli.opening import Changes, Sampling
+from triptych.cli.reporting import INTERRUPTED, reporting
+from triptych.cli.terminal import Waiting, harmless, remark
+
+if TYPE_CHECKING:
+    from triptych.core.reply import Reply
+    from triptych.core.stream import Stream
+
+STDIN = "-"
+
+EXAMPLES = args.examples(
+    (
+        "Ask the built-in model about a picture:",
+        'triptych run --image scene.png --text "What color is the circle?"',
+    ),
+    (
+        "An exported model, drawn at a low temperature:",
+        'triptych run models/mine --image a.jpg --text "Describe it." --temperature 0.3',
+    ),
+    (
+        "Two pictures, the likeliest answer, as JSON:",
+        'triptych run --image a.png --image b.png --text "Compare." --no-sample --json',
+    ),
+    ("A question from a pipe:", "cat question.txt | triptych run --text -"),
+    (
+        "Another graph in the place of one:",
+        "triptych run my.yaml --text Hello --set decoder.graph=decoder.int4.onnx",
+    ),
+)
+
+
+def run(  # noqa: PLR0913  # one parameter per flag
+    *,
+    text: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="The question; '-' reads it from stdin.",
+            rich_help_panel=args.REQUEST,
+        ),
+    ],
+    pipeline: args.PipelineArgument = args.DEFAULT_PIPELINE,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="A picture to ask about; may be repeated.",
+            rich_help_panel=args.REQUEST,
+        ),
+    ] = None,
+    system: args.System = None,
+    max_new_tokens: args.MaxNewTokens = None,
+    temperature: args.Temperature = None,
+    top_k: args.TopK = None,
+    top_p: args.TopP = None,
+    no_sample: args.NoSample = False,
+    seed: args.Seed = None,
+    stop: args.Stop = None,
+    set_: args.Set = None,
+    insert: args.Insert = None,
+    replace: args.Replace = None,
+    remove: args.Remove = None,
+    plugin: args.Plugin = None,
+    allow_outside: args.AllowOutside = False,
+    no_stream: Annotated[
+        bool,
+        typer.Option(
+            "--no-stream",
+            metavar=args.NO_VALUE,
+            help="Print the reply when it is complete.",
+            rich_help_panel=args.OUTPUT,
+        ),
+    ] = False,
+    json: args.Json = False,
+    verbose: args.Verbose = False,
+    debug: args.Debug = False,
+) -> None:
+    """Ask one question, about pictures or not, and print the answer as it comes.
+
+    Ctrl-C ends the reply after the token it is at: what there is stays (with
+    --json as an object, too, whose finish_reason is "cancelled"), and the exit
+    code is 130. A second Ctrl-C ends at once.
+
+    Other exit codes: 0, 2 for what you can mend, 1 for the rest.
+    """
+    with reporting(debug=debug), Interruptible() as interrupt:
+        question = _question(text)
+        changes = Changes(set_, insert, replace, remove, plugin, allow_outside)
+        loaded = changes.load(pipeline, Sampling(temperature, top_k, top_p, no_sample))
+        stream = loaded.stream(
+            question,
+            images=image or [],
+            system=system,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+            stop=stop or None,
+        )
+        interrupt.cancel = stream.cancel
+        with stream:
+            show_pieces(stream, quiet=no_stream or json)
+        reply = stream.reply
+        if json:
+            print_json(reply)
+        elif no_stream:
+            say(reply.text)
+        if not json:
+            say("\n")
+        if verbose:
+            remark(summary(reply))
+        if interrupt.pressed:
+            raise typer.Exit(INTERRUPTED)
+
+
+def show_pieces(stream: Stream, *, quiet: bool) -> None:
+    """Print the pieces of a reply as they come; quiet: only wait for them."""
+    with Waiting("reading the prompt" if not quiet else "generating") as waiting:
+        for piece in stream:
+            if not quiet:
+                waiting.stop()
+                say(piece.text)
+
+
+def say(text: str) -> None:
+    """Print model output now."""
+    sys.stdout.write(harmless(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
+def print_json(reply: Reply) -> None:
+    """Print a reply as one JSON object."""
+    import json
+
+    say(json.dumps(reply.to_dict(), ensure_ascii=False) + "\n")
+
+
+def summary(reply: Reply) -> str:
+    """How a reply ended, its tokens, and how long it took, in one line."""
+    usage, timings = reply.usage, reply.timings
+    images = f", {usage.image_tokens} of them of images" if usage.image_tokens else ""
+    parts = [
+        f"{reply.finish_reason}: {usage.prompt_tokens} tokens in{images}",
+        f"{usage.completion_tokens} out",
+        f"load {timings.load:.2f} s",
+        *([f"vision {timings.vision:.2f} s"] if usage.image_tokens else []),
+        f"prefill {timings.prefill:.2f} s",
+        f"decode {timings.decode:.2f} s",
+        f"seed {reply.seed}",
+    ]
+    return ", ".join(parts)
+
+
+def _question(text: str) -> str:
+    """What `--text` says; stdin without the newline that ends it."""
+    if text != STDIN:
+        return text
+    return sys.stdin.read().removesuffix("\n")

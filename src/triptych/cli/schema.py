@@ -1,0 +1,29 @@
+"""`triptych schema`: a JSON Schema of the pipeline file, for editors."""
+
+from __future__ import annotations
+
+import typer
+
+from triptych.cli import arguments as args
+from triptych.cli.reporting import reporting
+
+EXAMPLES = args.examples(
+    ("Complete and check pipeline files in an editor:", "triptych schema > triptych.schema.json"),
+)
+
+
+def schema(*, plugin: args.Plugin = None, debug: args.Debug = False) -> None:
+    """Print a JSON Schema (draft 7) of the pipeline file, with all that is installed.
+
+    For an editor with the YAML language server, put this line at the top of a
+    pipeline file:
+
+    # yaml-language-server: $schema=triptych.schema.json
+    """
+    with reporting(debug=debug):
+        import json
+
+        from triptych.core.catalog import Catalog
+        from triptych.core.config.schema import json_schema
+
+        typer.echo(json.dumps(json_schema(Catalog(list(plugin or ()))), indent=2))

@@ -1,0 +1,144 @@
+"""A conversation that the commands of `triptych chat` act upon."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from triptych.cli import saved
+from triptych.cli.interrupt import Interruptible
+from triptych.cli.run import say, show_pieces, summary
+from triptych.cli.terminal import remark
+from triptych.core.config.chain import SamplingFlags
+from triptych.core.config.errors import nearest
+from triptych.core.errors import InputError
+from triptych.core.pipeline import Pipeline
+from triptych.core.request import Request
+
+SAMPLING = ("temperature", "top_k", "top_p", "no_sample")
+LEAST = {"max_new_tokens": 1, "seed": 0}
+"""Settings that are whole numbers, and the least of each."""
+SETTINGS = (*LEAST, *SAMPLING, "stop")
+"""What `/set` takes: the settings of a call."""
+
+PATIENCE = 3
+"""Presses of Ctrl-C that end the process in spite of the conversation."""
+
+
+class Session:
+    """One conversation, and what the next message takes along.
+
+    settings: those of every call. images: paths of the pictures for the next message.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        system: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.pipeline = pipeline
+        self.chat = pipeline.chat(system=system)
+        self.settings: dict[str, Any] = dict(settings or {})
+        self.images: list[str] = []
+        self._verbose = verbose
+
+    @property
+    def name(self) -> str:
+        """What the pipeline is called in saved conversations."""
+        source = self.pipeline.spec.source
+        return str(source.absolute()) if source is not None else "pipeline"
+
+    def ask(self, text: str) -> None:
+        """Send a message with the pictures that wait, and print the reply as it comes.
+
+        The pictures are used up, also when it fails. Raises TriptychError.
+        """
+        images, self.images = self.images, []
+        stream = self.chat.stream(text, images=images, **self.settings)
+        with Interruptible(stream.cancel, presses=PATIENCE) as interrupt, stream:
+            show_pieces(stream, quiet=False)
+        say("\n")
+        if interrupt.pressed:
+            remark("cancelled; what there is stays in the conversation")
+        if self._verbose:
+            remark(summary(stream.reply))
+
+    def attach(self, path: str) -> None:
+        """Show a picture with the next message. Raises InputError for one that cannot be used."""
+        place = str(Path(path).expanduser())
+        self.pipeline.count_tokens(Request(messages=[saved.question("", [place])]))
+        self.images.append(place)
+
+    def change(self, name: str, value: Any) -> None:
+        """Set a setting of the calls to come; None gives it back to the pipeline.
+
+        Raises InputError or ConfigError, with the settings as they were.
+        """
+        if name not in SETTINGS:
+            near = nearest(name, SETTINGS)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise InputError(
+                f"there is no setting {name!r}{hint} (settings: {', '.join(SETTINGS)})"
+            )
+        changed = {key: old for key, old in self.settings.items() if key != name}
+        if value is not None:
+            changed[name] = value
+        _check(name, value)
+        flags = {key: changed.get(key) for key in SAMPLING}
+        flags["no_sample"] = bool(flags["no_sample"])
+        self.pipeline.spec.sampler_for(flags=SamplingFlags(**flags))  # type: ignore[arg-type]  # checked by it
+        self.settings = changed
+
+    def save(self, path: Path) -> None:
+        """Write the conversation. Raises InputError."""
+        saved.write(path, saved.Conversation(self.name, self.chat.messages, self.settings))
+
+    def load(self, path: Path) -> str | None:
+        """Go on from a saved conversation; a remark, where there is something to say.
+
+        Raises InputError or ConfigError, with the conversation as it was.
+        """
+        found = saved.read(path)
+        messages, said = list(found.messages), None
+        if found.pipeline != self.name and any("tokens" in message for message in messages):
+            messages = [
+                {key: value for key, value in message.items() if key != "tokens"}
+                for message in messages
+            ]
+            said = f"saved with {found.pipeline}, so its replies are tokenized anew"
+        if messages:
+            self.pipeline.count_tokens(Request(messages=messages))
+        before, self.settings = self.settings, {}
+        try:
+            for name, value in found.settings.items():
+                self.change(name, value)
+        except BaseException:
+            self.settings = before
+            raise
+        self.chat.messages = messages
+        self.images = []
+        return said
+
+    def clear(self) -> None:
+        """Forget the conversation, but for its system message, and the pictures that wait."""
+        self.chat.clear()
+        self.images = []
+
+
+def _check(name: str, value: Any) -> None:
+    """What the core would say of a value only when it is used."""
+    if value is None:
+        return
+    least = LEAST.get(name)
+    if least is not None and (type(value) is not int or value < least):
+        raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+    if name == "stop":
+        strings = [value] if isinstance(value, str) else value
+        if not isinstance(strings, list) or not all(isinstance(s, str) and s for s in strings):
+            raise InputError(f"stop is {value!r}; it must be a text or a list of texts, none empty")
+    if name == "no_sample" and not isinstance(value, bool):
+        raise InputError(f"no_sample is {value!r}; it must be true or false")
