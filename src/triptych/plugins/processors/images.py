@@ -66,7 +66,7 @@ def _from_path(name: str | bytes, place: str, pixel_limit: int) -> Image.Image:
             f"{place}: {name[:80]!r} is an address; pictures are not fetched from the network. "
             "Save it to a file and give its path, or give its bytes"
         )
-    named = f"{place} ({name})"
+    named = f"{place} ({name if name.isprintable() else ascii(name)})"
     path = Path(name)
     try:
         if path.is_dir():
@@ -167,7 +167,8 @@ def _rgb(image: Image.Image, named: str) -> Image.Image:
     try:
         if not image.has_transparency_data:
             return image.convert("RGB")
-        rgba = image.convert("RGBA")
+        # Pillow turns premultiplied gray (La) into nothing but gray with alpha.
+        rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, rgba).convert("RGB")
     except ValueError as error:
