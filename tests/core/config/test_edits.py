@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.core.config.conftest import GOOD
@@ -128,6 +130,16 @@ def test_dotted_paths_start_at_the_working_directory(load, folder, catalog, monk
     assert spec.stages[4].settings.graph == folder / "extra.onnx"
     with pytest.raises(ConfigError, match="lies outside"):
         load_spec(folder, catalog=catalog, overrides={"decoder.graph": "./../../x.onnx"})
+
+
+def test_a_path_object_is_meant_as_python_means_it(load, folder, catalog, monkeypatch):
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.onnx").write_bytes(b"")
+    monkeypatch.chdir(elsewhere)
+    for path in (Path("mine.onnx"), elsewhere / "mine.onnx"):
+        spec = load_spec(folder, catalog=catalog, overrides={"decoder.graph": path})
+        assert spec.stages[4].settings.graph == elsewhere / "mine.onnx"
 
 
 @pytest.mark.parametrize(

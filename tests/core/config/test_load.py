@@ -186,7 +186,7 @@ def test_root_sketch_is_the_built_in_models_folder(write, folder, catalog, monke
 
 def test_sketch_is_a_folder_of_the_package():
     folder = locate.builtin("sketch")
-    assert folder.parts[-3:] == ("triptych", "models", "sketch")
+    assert folder.parts[-4:] == ("triptych", "models", "sketch", "pipeline")
     assert locate.locate("sketch") == folder / "pipeline.yaml"
     with pytest.raises(KeyError):
         locate.builtin("another")

@@ -36,6 +36,7 @@ VALID_AS_TEXT = {
     "root_outside",
     "root_is_a_file",
     "digest_differs",
+    "graph_that_is_no_onnx",
 }
 """What a schema cannot tell; the rest of it is the wiring."""
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
 from triptych.core.config.errors import ConfigError, Where
@@ -98,7 +99,8 @@ def node_of(value: Any, where: Where, *, depth: int = 0) -> Node:
     if isinstance(value, list | tuple):
         return Node([node_of(item, where, depth=depth + 1) for item in value], where)
     if isinstance(value, PathLike):
-        value = f"./{fspath(value)}"
+        # Python's relative paths start at the working directory.
+        value = fspath(value) if Path(value).is_absolute() else f"./{fspath(value)}"
     if isinstance(value, str) and value.startswith("./"):
         value = Typed(value)
     return Node(value, where)
