@@ -84,7 +84,8 @@ def _readable(homes: list[Path]) -> Iterator[Path]:
     """The real folders that files may be in: `homes`, and the blobs of their HF caches.
 
     The Hugging Face cache keeps ``models--ORG--NAME/snapshots/REVISION/file`` as links into
-    ``models--ORG--NAME/blobs``. A `blobs` that is itself a link is not a cache's.
+    ``models--ORG--NAME/blobs``. A `blobs` that is itself a link opens nothing: files below it
+    have another real path.
     """
     for home in homes:
         place = home.absolute()
@@ -92,9 +93,7 @@ def _readable(homes: list[Path]) -> Iterator[Path]:
         for folder in (place, *place.parents):
             cache = folder.parent.parent
             if folder.parent.name == "snapshots" and cache.name.startswith("models--"):
-                blobs = cache.resolve() / "blobs"
-                if not blobs.is_symlink():
-                    yield blobs
+                yield cache.resolve() / "blobs"
 
 
 def _inside(path: Path, homes: list[Path]) -> bool:
