@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,15 +26,17 @@ class Column:
 
     @property
     def values(self) -> Array:
-        """A view of what is there; valid until the next `extend`."""
-        return self._buffer[self._range(0, self._length)]
+        """A read-only view of what is there; valid until the next `extend`."""
+        return self.between(0, self._length)
 
     def __len__(self) -> int:
         return self._length
 
     def between(self, start: int, stop: int) -> Array:
-        """A view of the rows from `start` to `stop` along the growing axis."""
-        return self._buffer[self._range(start, stop)]
+        """A read-only view of the rows from `start` to `stop` along the growing axis."""
+        view = self._buffer[self._range(start, stop)]
+        view.flags.writeable = False
+        return view
 
     def extend(self, more: Array) -> None:
         """Append rows."""
@@ -135,22 +137,19 @@ class Sequence:
 
         `Media.at` counts within `tokens`. Raises InputError when there is no room.
         """
-        ids = np.asarray(tokens if isinstance(tokens, np.ndarray) else list(tokens), np.int64)
+        ids = np.array(tokens if isinstance(tokens, np.ndarray) else list(tokens), np.int64)
+        ids.flags.writeable = False
         if len(ids) > self.room:
             raise InputError(
                 f"the sequence would hold {len(self) + len(ids)} tokens, more than the "
                 f"{self.max_length} it has room for; shorten the request, or raise "
                 "session.max_context"
             )
-        media = tuple(media)
+        shown = tuple(item for item in media if len(item.at))
         start = len(self.given)
-        for item in media:
-            if len(item.at):
-                self._placed.append(
-                    _Placed(item.digest, start + int(item.at[0]), start + int(item.at[-1]))
-                )
+        self._placed += [_placed(item, start) for item in shown]
         self.given.extend(ids.tolist())
-        self.entries.append(Entry(ids, media, start))
+        self.entries.append(Entry(ids, shown, start))
 
     def truncate(self, length: int) -> bool:
         """Keep the first `length` tokens; every column and cache goes back with them.
@@ -167,7 +166,6 @@ class Sequence:
                 self.clear()
                 return False
             self._cut_table(length)
-        self._placed = [item for item in self._placed if item.first < len(self.given)]
         return True
 
     def align(self, prompt: Prompt) -> int:
@@ -183,12 +181,10 @@ class Sequence:
             shared = shared if self.truncate(length) else 0
         if not shared:
             self.clear()
-        media = [
-            item.moved(-shared) for item in prompt.media if len(item.at) and item.at[0] >= shared
-        ]
         kept = self.forwarded
-        del self.given[shared:]
-        self.append(prompt.tokens[shared:], media)
+        self._forget(shared)
+        later = [item for item in prompt.media if len(item.at) and item.at[0] >= shared]
+        self.append(prompt.tokens[shared:], [item.moved(-shared) for item in later])
         return kept
 
     def fork(self) -> Sequence:
@@ -221,12 +217,10 @@ class Sequence:
         """How many of the given tokens, all forwarded, `prompt` begins with."""
         if not self.forwarded:
             return 0
-        sources = self.table["source"].values
-        limit = int(sources[self.forwarded]) if self.forwarded < len(sources) else len(self.given)
-        limit = min(limit, len(prompt.tokens) - 1, len(self.given))
+        limit = min(self._given_until(self.forwarded), len(prompt.tokens) - 1)
         same = np.asarray(self.given[:limit], np.int64) == prompt.tokens[:limit]
         shared = limit if same.all() else int(np.argmin(same))
-        theirs = [_Placed(m.digest, int(m.at[0]), int(m.at[-1])) for m in prompt.media if len(m.at)]
+        theirs = [_placed(item) for item in prompt.media if len(item.at)]
         for index in range(max(len(theirs), len(self._placed))):
             ours = self._placed[index] if index < len(self._placed) else None
             new = theirs[index] if index < len(theirs) else None
@@ -246,10 +240,10 @@ class Sequence:
         dropped = sum(len(entry.tokens) for entry in self.entries)
         dropped -= sum(len(entry.tokens) for entry in entries)
         self.entries = entries
-        del self.given[len(self.given) - dropped :]
+        self._forget(len(self.given) - dropped)
 
     def _cut_table(self, length: int) -> None:
-        del self.given[int(self.table["source"].values[length]) :]
+        self._forget(self._given_until(length))
         visual_rows = int(self.table["visual_index"].values[:length].max(initial=-1)) + 1
         for column in self.table.values():
             column.truncate(length)
@@ -257,12 +251,33 @@ class Sequence:
             column.truncate(visual_rows)
         self.forwarded = min(self.forwarded, length)
 
+    def _given_until(self, length: int) -> int:
+        """How many of the given tokens, pruned ones too, lie before place `length` of the table."""
+        sources = self.table["source"].values
+        if length < len(sources):
+            return int(sources[length])
+        return self.entries[0].start if self.entries else len(self.given)
+
+    def _forget(self, given: int) -> None:
+        """Keep the first `given` of the tokens as they were given."""
+        del self.given[given:]
+        # A media item that is cut stays known, as one that no prompt has.
+        self._placed = [
+            item if item.last < given else replace(item, last=given - 1)
+            for item in self._placed
+            if item.first < given
+        ]
+
+
+def _placed(item: Media, start: int = 0) -> _Placed:
+    return _Placed(item.digest, start + int(item.at[0]), start + int(item.at[-1]))
+
 
 def _first(entry: Entry, count: int) -> Entry:
     """The first `count` tokens of an entry; a media item that is cut becomes plain text."""
     if count >= len(entry.tokens):
         return entry
-    media = tuple(item for item in entry.media if len(item.at) and item.at[-1] < count)
+    media = tuple(item for item in entry.media if item.at[-1] < count)
     return Entry(entry.tokens[:count], media, entry.start)
 
 
