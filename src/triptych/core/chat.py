@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
+from triptych.core.errors import InputError
 from triptych.core.reply import Reply
 from triptych.core.request import Message, Request
 from triptych.core.sequence import Sequence as TokenSequence
@@ -33,6 +35,7 @@ class Chat:
             self.messages.append({"role": "system", "content": system})
         self._sequence = pipeline.sequence()
         self._branches: dict[str, TokenSequence] = {}
+        self._turn: ref[Stream] | None = None
 
     def send(self, text: str, *, images: Sequence[Any] = (), **settings: Any) -> Reply:
         """Say `text`, show `images`; the whole reply. Settings as in `Pipeline.stream`."""
@@ -41,9 +44,10 @@ class Chat:
     def stream(self, text: str, *, images: Sequence[Any] = (), **settings: Any) -> Stream:
         """Say `text`, show `images`; the reply, piece by piece.
 
-        The turn joins the history when the reply has ended, cancelled or not. Raises
-        InputError, with the history as it was.
+        The turn joins the history when the stream was read to its end or closed, and not when
+        it failed. Raises InputError, also while the last turn is still being made.
         """
+        self._between_turns()
         parts: list[dict[str, Any]] = [{"type": "image", "image": image} for image in images]
         content: Any = [*parts, {"type": "text", "text": text}] if parts else text
         asked: Message = {"role": "user", "content": content}
@@ -53,17 +57,26 @@ class Chat:
             answer = {"role": "assistant", "content": reply.text, "tokens": list(reply.tokens)}
             self.messages += [asked, answer]
 
-        return self.pipeline.begin(
+        stream = self.pipeline.begin(
             prompt,
             {**self.settings, **settings},
             sequence=self._sequence,
             branches=self._branches,
             done=keep,
         )
+        self._turn = ref(stream)
+        return stream
 
     def clear(self) -> None:
-        """Forget the conversation, but for a system message at its head."""
+        """Forget the conversation, but for a system message at its head. Raises InputError."""
+        self._between_turns()
         self.messages = [m for m in self.messages[:1] if m["role"] == "system"]
-        for sequence in (self._sequence, *self._branches.values()):
-            sequence.clear()
+        self.pipeline.clear([self._sequence, *self._branches.values()])
         self._branches.clear()
+
+    def _between_turns(self) -> None:
+        turn = self._turn() if self._turn is not None else None
+        if turn is not None and not turn.closed:
+            raise InputError(
+                "the last turn is still being made; read its stream to the end, or close it"
+            )

@@ -10,13 +10,21 @@ from typing import Any
 import numpy as np
 
 from triptych.core.cache import Cache
-from triptych.core.errors import PluginError, TriptychError
+from triptych.core.errors import InputError, PluginError, TriptychError
 from triptych.core.feature_cache import FeatureCache
-from triptych.core.ports import Array, Axis, Port
-from triptych.core.prompt import Media
-from triptych.core.reduction import keep_rows, merge_rows
+from triptych.core.ports import AXES, Array, Axis, Port, same_dtype
+from triptych.core.prompt import Media, Prompt
+from triptych.core.reduction import ReductionError, keep_rows, merge_rows
 from triptych.core.sequence import Column, Entry, Sequence, visual_index
-from triptych.core.wiring import INPUT_PORTS, REDUCTIONS, Read, Wired, Wiring
+from triptych.core.wiring import (
+    CACHE_PORTS,
+    INPUT_PORTS,
+    REDUCTIONS,
+    SPAN_PORTS,
+    Read,
+    Wired,
+    Wiring,
+)
 
 _MEDIA_AXES = ("N", "patches", "images")
 _SOURCE = Port("source", "int64", ("S",))
@@ -51,7 +59,7 @@ class Executor:
         for wired in self.wiring.input:
             self._declared.update({write.port.name: write.port for write in wired.writes})
         self._shares_prefix = not any(wired.stage.whole for wired in self.wiring.stages)
-        self._fills: dict[str, Array] = {}
+        self._fills: dict[Port, Array] = {}
 
     def sequence(self) -> Sequence:
         """A new, empty sequence."""
@@ -60,9 +68,9 @@ class Executor:
     def enter(self, sequence: Sequence, clock: Clock) -> None:
         """Pass what was appended to `sequence` through the INPUT stages, into its table."""
         while sequence.entries:
-            ports = self._input_ports(sequence, sequence.entries[0], clock)
+            # An entry that a stage fails on stays, and the table is as it was.
+            self._store(sequence, self._input_ports(sequence, sequence.entries[0], clock))
             sequence.entries.pop(0)
-            self._store(sequence, ports)
 
     def forward(self, sequence: Sequence, stop: int, rows: int, clock: Clock) -> Array:
         """Forward the tokens from ``sequence.forwarded`` up to `stop`.
@@ -73,63 +81,90 @@ class Executor:
         ports = self.run_span(sequence, stop, rows)
         sequence.forwarded = stop
         clock.forward += time.perf_counter() - begin
-        logits: Array = ports["logits"][0]
+        # A decoder that takes no `logit_index` gives the logits of the whole slice.
+        logits: Array = ports["logits"][0][-rows:]
+        if len(logits) < rows:
+            raise PluginError(
+                f"the stages wrote {len(logits)} rows of 'logits' where {rows} were wanted"
+            )
         return logits
 
-    def probe(self, sequence: Sequence, entry: Entry, port: str) -> dict[str, Array]:
-        """Every port that is there once `port` is, for tokens that enter an empty sequence."""
-        ports = self._input_ports(sequence, entry, Clock())
-        for offer in self.offers:
-            if offer.name == port and port not in ports and entry.media:
-                ports[port] = _joined([item.ports[port] for item in entry.media], offer)
-        if port in ports:
-            return ports
-        self._store(sequence, ports)
-        return self.run_span(sequence, sequence.entered, 1, until=port)
+    def probe(self, prompt: Prompt, port: str) -> dict[str, Array]:
+        """Every port that is there once `port` has its last value, for `prompt` in one slice.
+
+        Stages after that are not run. The arrays are valid until the next run of any stage.
+        Raises InputError when the prompt is longer than one slice can be.
+        """
+        sequence = self.sequence()
+        try:
+            sequence.append(prompt.tokens, prompt.media)
+            spans = self._stages_until(port, self.wiring.span)
+            later = spans or port in {known.name for known in SPAN_PORTS}
+            stages = (
+                len(self.wiring.input) if later else self._stages_until(port, self.wiring.input)
+            )
+            ports = self._input_ports(sequence, sequence.entries[0], Clock(), stages)
+            for offer in self.offers:
+                if offer.name == port and port not in ports and prompt.media:
+                    ports[port] = _joined([_offered(item, port) for item in prompt.media], offer)
+            if not later:
+                return ports
+            self._store(sequence, ports)
+            if sequence.entered > self.room(sequence):
+                raise InputError(
+                    f"the prompt has {sequence.entered} tokens, and the cache takes "
+                    f"{self.room(sequence)} at once; shorten it, or choose another cache"
+                )
+            return self.run_span(sequence, sequence.entered, 1, stages=spans)
+        finally:
+            sequence.close()
 
     def port_names(self) -> set[str]:
         """Every port of this pipeline, whoever writes it."""
-        names = {port.name for port in (*INPUT_PORTS, *self.offers)}
+        names = {port.name for port in (*INPUT_PORTS, *SPAN_PORTS, *self.offers)}
         written = [write.port.name for wired in self.wiring.stages for write in wired.writes]
         return names.union(written)
 
     def run_span(
-        self, sequence: Sequence, stop: int, rows: int, *, until: str = "logits"
+        self, sequence: Sequence, stop: int, rows: int, *, stages: int | None = None
     ) -> dict[str, Array]:
-        """Every port of one slice, up to the last stage that writes `until`.
+        """Every port of one slice, after the first `stages` of the SPAN stages, or all.
 
-        The caches have grown by the slice when the stages that keep them were run.
+        The caches have grown by the slice when all of these were run.
         """
         start = sequence.forwarded
         ports = _slice(sequence, start, stop)
         count = stop - start
         ports["logit_index"] = np.arange(count - rows, count)
         lengths = {"B": 1, "S": count, "N": 0, "R": rows}
-        for wired in self.wiring.span[: self._stages_until(until)]:
+        grown: list[tuple[Cache[Any], Any]] = []
+        for wired in self.wiring.span[:stages]:
             feeds = self._feeds(wired, ports, lengths)
             if feeds is None:
                 continue
             cache = self.caches.get(wired.label)
-            if cache is None:
-                ports.update(_call(wired, feeds))
-                continue
-            slot = self.slot(sequence, wired.label)
-            binding = cache.bind([slot], [np.arange(start, stop)])
-            feeds.update(binding.pasts)
-            declared = {read.name for read in wired.reads}
-            feeds.update({name: v for name, v in binding.ports.items() if name in declared})
+            if cache is not None:
+                slot = self.slot(sequence, wired.label)
+                binding = cache.bind([slot], [np.arange(start, stop)])
+                feeds.update(binding.pasts)
+                feeds.update(_from_cache(wired, binding.ports))
+                grown.append((cache, slot))
             ports.update(_call(wired, feeds))
+        # Only now, so that a stage that fails leaves no cache longer than another.
+        for cache, slot in grown:
             cache.settle([slot])
         return ports
 
-    def _stages_until(self, port: str) -> int:
-        """How many of the SPAN stages run until `port` has its last value."""
-        writers = [
-            index
-            for index, wired in enumerate(self.wiring.span)
-            if port in [write.port.name for write in wired.writes]
-        ]
-        return writers[-1] + 1 if writers else 0
+    def _stages_until(self, port: str, stages: tuple[Wired, ...]) -> int:
+        """How many of `stages` run until `port` has its last value; a reducer changes many."""
+        declared = self._declared.get(port)
+        reducible = declared is not None and {"S", "N"} & set(declared.axes)
+        last = 0
+        for count, wired in enumerate(stages, start=1):
+            written = {write.port.name for write in wired.writes}
+            if port in written or (reducible and written & REDUCTIONS.keys()):
+                last = count
+        return last
 
     def slot(self, sequence: Sequence, label: str) -> Any:
         """The sequence's slot in the cache of stage `label`, leased when first asked for."""
@@ -143,7 +178,10 @@ class Executor:
             (self.slot(sequence, label).room for label in self.caches), default=len(sequence)
         )
 
-    def _input_ports(self, sequence: Sequence, entry: Entry, clock: Clock) -> dict[str, Array]:
+    def _input_ports(
+        self, sequence: Sequence, entry: Entry, clock: Clock, stages: int | None = None
+    ) -> dict[str, Array]:
+        """What the first `stages` of the INPUT stages, or all, make of tokens that enter."""
         count = len(entry.tokens)
         position = sequence.table.get("next_position")
         start = position.values[-1:] if position is not None and len(position) else np.zeros(1, int)
@@ -153,7 +191,7 @@ class Executor:
             "start_position": start.astype(np.int64),
             "source": entry.start + np.arange(count),
         }
-        for wired in self.wiring.input:
+        for wired in self.wiring.input[:stages]:
             if wired.per_media:
                 if entry.media:
                     begin = time.perf_counter()
@@ -164,8 +202,9 @@ class Executor:
             lengths = {"S": len(ports["input_ids"]), "N": 0, "images": 0, "patches": 0}
             feeds = self._feeds(wired, ports, lengths)
             if feeds is not None:
-                ports.update(_call(wired, feeds))
-                ports = self._reduced(wired, ports)
+                written = _call(wired, feeds)
+                _check_lengths(wired, written, ports["visual_index"])
+                ports = self._reduced(wired, ports | written)
         if "next_position" not in ports:
             ports["next_position"] = start + 1 + np.arange(len(ports["input_ids"]))
         return ports
@@ -176,7 +215,7 @@ class Executor:
         for port in self.offers:
             wanted = any(read.port.name == port.name for read in wired.reads)
             if wanted and items and port.name not in ports:
-                ports[port.name] = _joined([item.ports[port.name] for item in items], port)
+                ports[port.name] = _joined([_offered(item, port.name) for item in items], port)
 
     def _per_media(self, wired: Wired, media: Iterable[Media]) -> dict[str, Array]:
         """The stage's results for all items, computed for those that are not known yet."""
@@ -227,7 +266,9 @@ class Executor:
                 )
             splits = np.split(written[name], np.cumsum(counts)[:-1], axis)
             for item, part in zip(items, splits, strict=True):
-                results[item.digest][name] = np.ascontiguousarray(part)
+                # The stage may use its output's memory again, and a reader may not write here.
+                results[item.digest][name] = kept = np.array(part)
+                kept.flags.writeable = False
         for digest, result in results.items():
             self.features.put(wired.label, digest, result)
         return results
@@ -241,9 +282,7 @@ class Executor:
         for wired in reversed(before):
             if wired.per_media and name in [write.port.name for write in wired.writes]:
                 return self._per_media(wired, [item])[name]
-        if name not in item.ports:
-            raise PluginError(f"the processor offers {name!r} and did not compute it")
-        return item.ports[name]
+        return _offered(item, name)
 
     def _reduced(self, wired: Wired, ports: dict[str, Array]) -> dict[str, Array]:
         """Apply what a visual-token reducer wrote."""
@@ -251,12 +290,12 @@ class Executor:
         if not written:
             return ports
         said = {name: ports.pop(name) for name in written}
+        if "keep_rows" in said:
+            return keep_rows(ports, self._declared, said["keep_rows"])
         try:
-            if "keep_rows" in said:
-                return keep_rows(ports, self._declared, said["keep_rows"])
             return merge_rows(ports, self._declared, said["merge_rows"], said["merge_weights"])
-        except (IndexError, ValueError) as cause:
-            raise PluginError(f"{wired.label} wrote {sorted(said)} of a wrong length") from cause
+        except ReductionError as cause:
+            raise PluginError(f"stage {wired.label} wrote {cause}") from cause
 
     def _feeds(
         self, wired: Wired, ports: Mapping[str, Array], lengths: Mapping[str, int]
@@ -270,25 +309,20 @@ class Executor:
                 feeds[read.name] = value if axis is None else np.expand_dims(value, axis)
             elif read.port.absent is not None:
                 feeds[read.name] = self._fill(read, lengths)
-            elif wired.label in self.caches and self._from_cache(wired, read):
-                continue
-            else:
+            elif not _is_cached(wired, read):
                 return None
         return feeds
 
-    @staticmethod
-    def _from_cache(wired: Wired, read: Read) -> bool:
-        pasts = {pair.past.name for pair in wired.stage.cache_pairs}
-        return read.name in pasts or read.name == "attention_mask"
-
     def _fill(self, read: Read, lengths: Mapping[str, int]) -> Array:
+        """What stands for a port that was not written; the one of the last call, if it fits."""
         port = read.port
         known = {**self.wiring.sizes, **lengths}
         shape = tuple(axis if isinstance(axis, int) else known.get(axis, 1) for axis in port.axes)
-        filled = self._fills.get(port.name)
+        filled = self._fills.get(port)
         if filled is None or filled.shape != shape:
             dtype = "float32" if port.dtype == "float" else port.dtype
-            filled = self._fills[port.name] = np.full(shape, port.absent, dtype)
+            filled = self._fills[port] = np.full(shape, port.absent, dtype)
+            filled.flags.writeable = False
         return filled
 
     def _store(self, sequence: Sequence, ports: Mapping[str, Array]) -> None:
@@ -372,23 +406,80 @@ def _media_axis(port: Port) -> int:
     )
 
 
+def _offered(item: Media, name: str) -> Array:
+    """A port that the processor computes for a media item."""
+    try:
+        ports = item.ports
+    except TriptychError:
+        raise
+    except Exception as cause:
+        raise PluginError(
+            f"the processor raised {type(cause).__name__} for an {item.kind}: {cause}"
+        ) from cause
+    if name not in ports:
+        raise PluginError(f"the processor offers {name!r} and did not compute it")
+    return ports[name]
+
+
+def _is_cached(wired: Wired, read: Read) -> bool:
+    """Whether the stage's cache writes what it reads here."""
+    pairs = wired.stage.cache_pairs
+    return read.name in {pair.past.name for pair in pairs} or (
+        bool(pairs) and read.port.name in {port.name for port in CACHE_PORTS}
+    )
+
+
+def _from_cache(wired: Wired, ports: Mapping[str, Array]) -> dict[str, Array]:
+    """What a cache writes beside the past tensors, by the names of the stage that reads it."""
+    return {read.name: ports[read.port.name] for read in wired.reads if read.port.name in ports}
+
+
 def _call(wired: Wired, feeds: Mapping[str, Array]) -> dict[str, Array]:
     """Run a stage; its outputs by the pipeline's names, checked against what it declared."""
     try:
-        written = wired.stage(feeds)
+        given: Any = wired.stage(feeds)
     except TriptychError:
         raise
     except Exception as cause:
         raise PluginError(f"stage {wired.label} raised {type(cause).__name__}: {cause}") from cause
-    if set(written) != {write.name for write in wired.writes}:
-        raise PluginError(
-            f"stage {wired.label} wrote {sorted(written)}, but declares "
-            f"{sorted(write.name for write in wired.writes)}"
-        )
+    declared = {write.name for write in wired.writes}
+    if not isinstance(given, Mapping) or set(given) != declared:
+        wrote = sorted(given) if isinstance(given, Mapping) else type(given).__name__
+        raise PluginError(f"stage {wired.label} wrote {wrote}, but declares {sorted(declared)}")
+    written: dict[str, Array] = {}
     for write in wired.writes:
-        if np.ndim(written[write.name]) != len(write.port.axes):
+        value = given[write.name]
+        if not isinstance(value, np.ndarray):
+            value = _foreign(wired, write.name, value)
+        port = write.port
+        if value.ndim != len(port.axes) or not same_dtype(value.dtype.name, port.dtype):
             raise PluginError(
-                f"stage {wired.label} wrote {write.name!r} with {np.ndim(written[write.name])} "
-                f"axes, but declares {write.port}"
+                f"stage {wired.label} wrote {write.name!r} as {value.dtype} {list(value.shape)}, "
+                f"but declares {port}"
             )
-    return {write.port.name: written[write.name] for write in wired.writes}
+        written[port.name] = value
+    return written
+
+
+def _foreign(wired: Wired, name: str, value: Any) -> Array:
+    """Another library's tensor as a numpy array, without a copy."""
+    try:
+        return np.from_dlpack(value)
+    except Exception as cause:
+        raise PluginError(
+            f"stage {wired.label} wrote {name!r} as {type(value).__name__}; a numpy array is "
+            "needed, or a tensor in the memory of the CPU with __dlpack__"
+        ) from cause
+
+
+def _check_lengths(wired: Wired, written: Mapping[str, Array], visual: Array) -> None:
+    """Whether what an INPUT stage wrote has one row per token, or per visual row."""
+    lengths = {"S": len(visual), "N": int((visual >= 0).sum())}
+    for write in wired.writes:
+        shape = written[write.port.name].shape
+        for axis, length in zip(write.port.axes, shape, strict=True):
+            if axis in lengths and lengths[axis] != length:
+                raise PluginError(
+                    f"stage {wired.label} wrote {write.name!r} with {length} {AXES[axis]}, "
+                    f"where {lengths[axis]} entered"
+                )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from triptych.core.config.chain import SamplingFlags
 from triptych.core.config.errors import nearest
 from triptych.core.config.load import load_spec
 from triptych.core.config.spec import PipelineSpec
-from triptych.core.errors import InputError
+from triptych.core.errors import InputError, TriptychError
 from triptych.core.execution import Clock
 from triptych.core.generation import RunningGeneration, StopRules
 from triptych.core.ports import Array
@@ -25,7 +26,6 @@ from triptych.core.reply import Piece, Reply, Score, Timings, Usage
 from triptych.core.request import Message, Request
 from triptych.core.sampling.chain import Chain
 from triptych.core.scheduler import Job, Scheduler
-from triptych.core.sequence import Entry
 from triptych.core.sequence import Sequence as TokenSequence
 from triptych.core.spans import Span
 from triptych.core.stream import Stream
@@ -130,17 +130,25 @@ class Pipeline:
         A request gets the same tokens as alone. Raises the error of the first request that
         fails, when the ones before it are done.
         """
-        waiting = list(requests)
-        streams: list[Stream] = []
+        waiting = deque(requests)
+        running: deque[Stream] = deque()
         replies: list[Reply] = []
+        refused: TriptychError | None = None
         try:
-            for done in range(len(waiting)):
-                while len(streams) < min(done + max(concurrency, 1), len(waiting)):
-                    streams.append(self.stream(waiting[len(streams)], **settings))
-                replies.append(streams[done].reply)
+            while waiting or running:
+                while waiting and len(running) < max(concurrency, 1):
+                    try:
+                        running.append(self.stream(waiting.popleft(), **settings))
+                    except TriptychError as error:
+                        refused = error
+                        waiting.clear()
+                if running:
+                    replies.append(running.popleft().reply)
         finally:
-            for stream in streams:
+            for stream in running:
                 stream.close()
+        if refused is not None:
+            raise refused
         return replies
 
     def count_tokens(self, request: str | Request, *, images: Sequence[Any] = ()) -> int:
@@ -155,6 +163,7 @@ class Pipeline:
         Raises InputError for an empty completion.
         """
         prompt = self.processor.prompt(_request(request, images))
+        self._check_length(prompt)
         if isinstance(completion, str):
             tokens = self.processor.encode(completion)
         else:
@@ -167,7 +176,13 @@ class Pipeline:
             sequence.append(tokens[:-1])
             logits = self._scheduler.collect(Span(sequence, rows=len(tokens)), Clock())
         finally:
-            sequence.close()
+            with self._scheduler.exclusive():
+                sequence.close()
+        for token in tokens:
+            if not 0 <= token < logits.shape[-1]:
+                raise InputError(
+                    f"score: there is no token {token}; the model has {logits.shape[-1]}"
+                )
         rows = logits.astype(np.float64)
         shifted = rows - rows.max(axis=-1, keepdims=True)
         logprobs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
@@ -181,19 +196,17 @@ class Pipeline:
         nobody writes for this request.
         """
         prompt = self.processor.prompt(_request(request, images))
-        with self._scheduler.lock:
-            sequence = self._executor.sequence()
-            try:
-                ports = self._executor.probe(sequence, Entry(prompt.tokens, prompt.media), port)
-            finally:
-                sequence.close()
-        if port not in ports:
-            written = self._executor.port_names()
-            near = nearest(port, written)
-            hint = f"; did you mean {near!r}?" if near and near != port else ""
-            why = "is not written for this request" if port in written else "is written by nobody"
-            raise InputError(f"port {port!r} {why}{hint} (ports: {', '.join(sorted(written))})")
-        return np.array(ports[port])
+        self._check_length(prompt)
+        names = self._executor.port_names()
+        if port in names:
+            with self._scheduler.exclusive():
+                found = self._executor.probe(prompt, port).get(port)
+                if found is not None:
+                    return np.array(found)
+        near = nearest(port, names)
+        hint = f"; did you mean {near!r}?" if near and near != port else ""
+        why = "is not written for this request" if port in names else "is written by nobody"
+        raise InputError(f"port {port!r} {why}{hint} (ports: {', '.join(sorted(names))})")
 
     def begin(
         self,
@@ -211,13 +224,7 @@ class Pipeline:
         with the reply when it has ended.
         """
         options = _Options(settings)
-        max_length = self._executor.max_length
-        if len(prompt.tokens) >= max_length:
-            raise InputError(
-                f"the prompt has {len(prompt.tokens)} tokens ({prompt.image_tokens} of them for "
-                f"images), but there is room for {max_length - 1} before the first new one; "
-                "shorten it, or raise session.max_context"
-            )
+        self._check_length(prompt)
         parts = self.spec.sampler_for(flags=options.flags, sampler=options.sampler)
         seed = secrets.randbits(32) if options.seed is None else options.seed
         chain = Chain(
@@ -232,9 +239,10 @@ class Pipeline:
             self.spec.stop.strings if options.stop is None else options.stop,
             options.max_new_tokens or self.spec.stop.max_new_tokens,
         )
+        strategy = self.spec.strategy.make()
         own = sequence is None
         sequence = self._executor.sequence() if sequence is None else sequence
-        with self._scheduler.lock:
+        with self._scheduler.exclusive():
             sequence.align(prompt)
         branches = {} if branches is None else branches
         generation = RunningGeneration(
@@ -246,24 +254,44 @@ class Pipeline:
             branches=branches,
             new_sequence=self._executor.sequence,
         )
-        strategy = self.spec.strategy.make()
-        job = self._scheduler.submit(generation, strategy, self.spec.strategy.label)
+
+        def release() -> None:
+            if own:
+                for used in (sequence, *branches.values()):
+                    used.close()
 
         def finish(job: Job) -> Reply:
-            if own:
-                with self._scheduler.lock:
-                    for used in (sequence, *branches.values()):
-                        used.close()
             reply = self._reply(job.generation, seed, request_id)
-            if done is not None:
+            if done is not None and job.error is None:
                 done(reply)
             return reply
 
+        job = self._scheduler.submit(
+            generation, strategy, self.spec.strategy.label, release=release
+        )
         return Stream(self._scheduler, job, finish=finish)
+
+    def _check_length(self, prompt: Prompt) -> None:
+        """Raises InputError for a prompt that is empty, or leaves no room for a new token."""
+        room = self._executor.max_length - 1
+        if not len(prompt.tokens):
+            raise InputError("the prompt is empty; give it some text")
+        if len(prompt.tokens) > room:
+            raise InputError(
+                f"the prompt has {len(prompt.tokens)} tokens ({prompt.image_tokens} of them for "
+                f"images), but there is room for {room} before the first new one; shorten it, or "
+                "raise session.max_context"
+            )
 
     def sequence(self) -> TokenSequence:
         """A new, empty sequence of this pipeline's."""
         return self._executor.sequence()
+
+    def clear(self, sequences: Iterable[TokenSequence]) -> None:
+        """Empty sequences of this pipeline's, whatever else is running."""
+        with self._scheduler.exclusive():
+            for sequence in sequences:
+                sequence.clear()
 
     def _logits_writer(self) -> str:
         for wired in reversed(self._executor.wiring.span):
@@ -312,11 +340,14 @@ class _Options:
                     f"there is no setting {name!r}{hint} (settings: {', '.join(self.KNOWN)})"
                 )
         self.sampler: Sequence[Any] | None = settings.get("sampler")
+        no_sample = settings.get("no_sample", False)
+        if not isinstance(no_sample, bool):
+            raise InputError(f"no_sample is {no_sample!r}; it must be True or False")
         self.flags = SamplingFlags(
             temperature=settings.get("temperature"),
             top_k=settings.get("top_k"),
             top_p=settings.get("top_p"),
-            no_sample=bool(settings.get("no_sample", False)),
+            no_sample=no_sample,
         )
         self.seed = _whole_number("seed", settings.get("seed"), least=0)
         self.max_new_tokens = _whole_number(
@@ -335,10 +366,12 @@ def _whole_number(name: str, value: Any, *, least: int) -> int | None:
 
 
 def _strings(value: Any) -> tuple[str, ...]:
-    strings = (value,) if isinstance(value, str) else tuple(value)
-    if not all(isinstance(text, str) and text for text in strings):
+    strings = (value,) if isinstance(value, str) else value
+    if not isinstance(strings, list | tuple) or not all(
+        isinstance(text, str) and text for text in strings
+    ):
         raise InputError(f"stop is {value!r}; it must be a text, or a list of texts, none empty")
-    return strings
+    return tuple(strings)
 
 
 def _request(request: str | Request, images: Sequence[Any]) -> Request:

@@ -11,8 +11,11 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from triptych.core.errors import PluginError
 from triptych.core.ports import Array, Port
+
+
+class ReductionError(ValueError):
+    """A reduction that means nothing; the message follows "the stage wrote"."""
 
 
 def keep_rows(
@@ -20,7 +23,8 @@ def keep_rows(
 ) -> dict[str, Array]:
     """All ports without the visual rows where `keep` (bool [N]) is false, nor their tokens."""
     visual = ports["visual_index"]
-    tokens = (visual < 0) | keep[visual]
+    tokens = visual < 0
+    tokens[~tokens] = keep[visual[~tokens]]
     kept: dict[str, Array] = {}
     for name, value in ports.items():
         axes = declared[name].axes
@@ -30,9 +34,9 @@ def keep_rows(
             kept[name] = np.compress(tokens, value, axes.index("S"))
         else:
             kept[name] = value
-    renumbered = np.cumsum(keep) - 1
-    left = visual[tokens]
-    kept["visual_index"] = np.where(left >= 0, renumbered[left], -1)
+    # One place more, which is the last one and so -1's own.
+    renumbered = np.append(np.cumsum(keep) - 1, -1)
+    kept["visual_index"] = renumbered[visual[tokens]]
     return kept
 
 
@@ -46,13 +50,13 @@ def merge_rows(
 
     target: int64 [N]; a row that stays is its own target. weights: float32 [N], above zero.
     Integer ports keep the target's value; the tokens of the rows that joined another go.
-    Raises PluginError when a target is itself merged away, or a weight is not positive.
+    Raises ReductionError when a target is itself merged away, or a weight is not positive.
     """
     rows = np.arange(len(target))
     if ((target < 0) | (target >= len(target))).any() or (target[target] != target).any():
-        raise PluginError("merge_rows: each row must join a row that stays (its own target)")
-    if not (weights > 0).all():
-        raise PluginError("merge_weights: weights must be positive")
+        raise ReductionError("merge_rows in which a row joins one that does not stay itself")
+    if not (np.isfinite(weights) & (weights > 0)).all():
+        raise ReductionError("merge_weights that are not above zero")
     total = np.bincount(target, weights, len(target))
     merged = dict(ports)
     for name, value in ports.items():

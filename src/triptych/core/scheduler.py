@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from triptych.core.errors import PluginError, TriptychError
+from triptych.core.errors import InputError, PluginError, TriptychError
 from triptych.core.execution import Clock, Executor
 from triptych.core.generation import RunningGeneration
 from triptych.core.ports import Array
@@ -19,20 +21,38 @@ _DEFAULT_CHUNK = 2048
 
 
 @dataclass(eq=False)
+class _Wanted:
+    """A span that a strategy waits for, and the logits there are: float32 [rows, V] in parts."""
+
+    span: Span
+    parts: list[Array] = field(default_factory=list)
+
+    @property
+    def missing(self) -> int:
+        return self.span.rows - sum(map(len, self.parts))
+
+    @property
+    def logits(self) -> Array:
+        return self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
+
+
+@dataclass(eq=False)
 class Job:
     """A generation and the strategy that drives it.
 
-    spans: what the strategy waits for. rows: the logits collected for each span so far.
+    release: gives back what the generation holds; called once, when it has ended.
+    cancelled: set it from any thread; the generation then ends before its next slice.
+    done: it has ended. error: why, if it was not meant to.
     """
 
     generation: RunningGeneration
     steps: Generator[list[Span], list[Logits], None]
     name: str
-    spans: list[Span] = field(default_factory=list)
-    rows: list[list[Array]] = field(default_factory=list)
-    started: bool = False
+    release: Callable[[], None]
+    wanted: list[_Wanted] = field(default_factory=list)
+    cancelled: bool = False
     done: bool = False
-    error: BaseException | None = None
+    error: Exception | None = None
 
 
 class Scheduler:
@@ -47,102 +67,147 @@ class Scheduler:
 
     def __init__(self, executor: Executor, *, chunk: int | None = None) -> None:
         self.executor = executor
-        self.lock = threading.RLock()
-        self._chunk = chunk or _DEFAULT_CHUNK
-        if any(wired.stage.whole for wired in executor.wiring.stages):
-            self._chunk = executor.max_length
+        self._whole = any(wired.stage.whole for wired in executor.wiring.stages)
+        self._chunk = executor.max_length if self._whole else chunk or _DEFAULT_CHUNK
         self._live: list[Job] = []
+        # Not one that its owner may take again: a round must not begin within a round.
+        self._lock = threading.Lock()
+        self._owner: int | None = None
 
-    def submit(self, generation: RunningGeneration, strategy: Strategy, name: str) -> Job:
-        """Begin a generation; it moves when somebody calls `advance`."""
-        job = Job(generation, strategy.run(generation), name)
-        with self.lock:
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Be the one caller of stages and caches, with no abandoned job left among the live.
+
+        Raises PluginError for a component that calls the pipeline that is running it.
+        """
+        if self._owner == threading.get_ident():
+            raise PluginError(
+                "a component calls the pipeline that is just running it; give it a pipeline of "
+                "its own"
+            )
+        with self._lock:
+            self._owner = threading.get_ident()
+            try:
+                self._sweep()
+                yield
+            finally:
+                self._owner = None
+
+    def submit(
+        self,
+        generation: RunningGeneration,
+        strategy: Strategy,
+        name: str,
+        *,
+        release: Callable[[], None],
+    ) -> Job:
+        """Begin a generation; it moves when somebody calls `advance`. See `Job`."""
+        steps = strategy.run(generation)
+        if not isinstance(steps, Generator):
+            raise PluginError(f"strategy {name} does not yield: its `run` must be a generator")
+        job = Job(generation, steps, name, release)
+        with self.exclusive():
             self._live.append(job)
         return job
 
     def advance(self, job: Job) -> None:
-        """Run one round, unless `job` has something to read or has ended meanwhile.
-
-        Raises what ended `job`: an error of its strategy, of a stage, of its chain.
-        """
-        with self.lock:
-            if not job.done and not job.generation.pieces:
-                for live in list(self._live):
-                    self._step(live)
-                self._live = [live for live in self._live if not live.done]
-        if job.error is not None and not job.generation.pieces:
-            raise job.error
+        """Run one round, unless `job` has something to read or has ended meanwhile."""
+        with self.exclusive():
+            if job.done or job.generation.pieces:
+                return
+            for live in self._live:
+                self._step(live)
 
     def withdraw(self, job: Job) -> None:
-        """Take a generation out, wherever it is."""
-        with self.lock:
-            job.done = True
-            job.steps.close()
-            if job in self._live:
-                self._live.remove(job)
+        """End a job where it is; called within `exclusive`."""
+        job.cancelled = True
+        self._sweep()
+
+    def abandon(self, job: Job) -> None:
+        """End a job that nobody will read: now, or in the round that is running.
+
+        Never waits, because the garbage collector may call it in the midst of a round.
+        """
+        job.cancelled = True
+        if self._lock.acquire(blocking=False):
+            try:
+                self._sweep()
+            finally:
+                self._lock.release()
 
     def collect(self, span: Span, clock: Clock) -> Array:
         """All of a span's logits, float32 [rows, V], without a strategy."""
-        parts: list[Array] = []
-        while sum(map(len, parts)) < span.rows:
-            with self.lock:
-                part = self.forward(span, clock)
-            if part is not None:
-                parts.append(part)
-        return np.concatenate(parts)
+        wanted = _Wanted(span)
+        while wanted.missing:
+            with self.exclusive():
+                part = self._forward(span, clock)
+                if part is not None:
+                    wanted.parts.append(part.copy())
+        return wanted.logits
 
-    def forward(self, span: Span, clock: Clock) -> Array | None:
+    def _forward(self, span: Span, clock: Clock) -> Array | None:
         """Forward one slice of what is pending in the span's sequence.
 
-        Returns the logits of those of its wanted rows that lie in the slice, or None.
+        Returns the logits of those of its wanted rows that lie in the slice, or None. They
+        are valid until the next slice.
         """
         sequence = span.sequence
         self.executor.enter(sequence, clock)
-        length = len(sequence)
-        room = self.executor.room(sequence)
-        stop = min(length, sequence.forwarded + min(self._chunk, room))
-        first_wanted = length - span.rows
-        wanted = stop - max(first_wanted, sequence.forwarded)
+        length, begin = len(sequence), sequence.forwarded
+        stop = min(length, begin + min(self._chunk, self.executor.room(sequence)))
+        if stop <= begin:
+            raise PluginError(
+                "there is nothing to forward: a visual-token reducer dropped all that was "
+                "pending, or a cache has no room"
+            )
+        if self._whole and stop < length:
+            raise InputError(
+                f"a stage must see the whole prompt of {length - begin} tokens, and a cache takes "
+                f"{stop - begin} at once; shorten it, or choose another cache"
+            )
+        wanted = stop - max(length - span.rows, begin)
         logits = self.executor.forward(sequence, stop, max(wanted, 1), clock)
         return logits if wanted > 0 else None
 
     def _step(self, job: Job) -> None:
         """One slice, and the strategy's answer to it when its spans are complete."""
+        if job.done:
+            return
         try:
-            if job.generation.finish_reason is not None and job.started:
-                self._end(job)
-                return
-            if not job.started:
-                job.started = True
+            if not job.wanted:
                 self._ask(job, None)
-                return
-            for span, rows in zip(job.spans, job.rows, strict=True):
-                if sum(map(len, rows)) < span.rows:
-                    part = self.forward(span, job.generation.clock)
-                    if part is not None:
-                        rows.append(part)
-                    break
-            if all(
-                sum(map(len, rows)) >= span.rows
-                for span, rows in zip(job.spans, job.rows, strict=True)
-            ):
+            elif self._gather(job):
                 generation = job.generation
                 if generation.prefill_seconds is None:
                     generation.prefill_seconds = generation.clock.forward
-                self._ask(
-                    job, [part[0] if len(part) == 1 else np.concatenate(part) for part in job.rows]
-                )
+                self._ask(job, [wanted.logits for wanted in job.wanted])
         except Exception as error:  # noqa: BLE001 - raised to whoever waits for this job
             job.error = error
+        if job.error is not None or job.generation.finish_reason is not None:
             self._end(job)
+
+    def _gather(self, job: Job) -> bool:
+        """Forward one slice for the first span that lacks logits; whether none lacks any now."""
+        wanted = next(wanted for wanted in job.wanted if wanted.missing)
+        part = self._forward(wanted.span, job.generation.clock)
+        if part is not None:
+            wanted.parts.append(part)
+        if not any(wanted.missing for wanted in job.wanted):
+            return True
+        if part is not None:
+            wanted.parts[-1] = part.copy()  # The next slice may use its memory.
+        return False
 
     def _ask(self, job: Job, logits: list[Logits] | None) -> None:
         """Send the strategy its logits, and take the spans that it wants next."""
         try:
-            spans = next(job.steps) if logits is None else job.steps.send(logits)
+            spans: Any = next(job.steps) if logits is None else job.steps.send(logits)
         except StopIteration:
-            job.generation.cancel()
-            self._end(job)
+            if job.generation.finish_reason is None:
+                raise PluginError(
+                    f"strategy {job.name} returned before the generation had ended; it goes on "
+                    "until `emit` gives True"
+                ) from None
             return
         except TriptychError:
             raise
@@ -150,17 +215,41 @@ class Scheduler:
             raise PluginError(
                 f"strategy {job.name} raised {type(cause).__name__}: {cause}"
             ) from cause
+        if not isinstance(spans, list) or not all(isinstance(span, Span) for span in spans):
+            raise PluginError(
+                f"strategy {job.name} yielded {spans!r}; it must yield a list of Spans"
+            )
         if not spans:
             raise PluginError(f"strategy {job.name} asked for no span; it must yield one at least")
+        if len({id(span.sequence) for span in spans}) < len(spans):
+            raise PluginError(
+                f"strategy {job.name} asked for two spans of one sequence; ask for one of more rows"
+            )
         for span in spans:
             if not 1 <= span.rows <= span.sequence.pending:
                 raise PluginError(
                     f"strategy {job.name} wants the logits of {span.rows} tokens, but "
                     f"{span.sequence.pending} are pending; append first, and ask for those"
                 )
-        job.spans, job.rows = list(spans), [[] for _ in spans]
+        job.wanted = [_Wanted(span) for span in spans]
+
+    def _sweep(self) -> None:
+        """End what was cancelled, and forget what has ended."""
+        for job in self._live:
+            if job.cancelled:
+                self._end(job)
+        self._live = [job for job in self._live if not job.done]
 
     @staticmethod
     def _end(job: Job) -> None:
+        """End a job once; whatever it raises is its own error."""
+        if job.done:
+            return
         job.done = True
-        job.steps.close()
+        for act in (job.steps.close, job.generation.cancel, job.release):
+            try:
+                act()
+            except Exception as cause:  # noqa: BLE001 - it may be anybody's code
+                job.error = job.error or PluginError(
+                    f"strategy {job.name} could not be ended: {type(cause).__name__}: {cause}"
+                )

@@ -13,8 +13,8 @@ from triptych.core.scheduler import Job, Scheduler
 class Stream(Iterator[Piece]):
     """Iterate over the pieces of a reply; `reply` is the whole of it.
 
-    Leaving it early (`close`, the end of a ``with`` block, or the garbage collector) ends the
-    generation and gives its memory back.
+    Leaving it early, by `close` or the end of a ``with`` block, ends the generation and gives
+    its memory back; one that is merely forgotten ends, too.
     """
 
     def __init__(self, scheduler: Scheduler, job: Job, *, finish: Callable[[Job], Reply]) -> None:
@@ -22,41 +22,51 @@ class Stream(Iterator[Piece]):
         self._job = job
         self._finish = finish
         self._reply: Reply | None = None
+        self._raised = False
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Piece:
-        """The next piece. Raises what the pipeline raised while making it."""
-        generation = self._job.generation
-        while not generation.pieces and not self._job.done:
-            try:
-                self._scheduler.advance(self._job)
-            except Exception:
-                self.close()
-                raise
-        if generation.pieces:
-            return generation.pieces.popleft()
+        """The next piece. Raises, after the last one, what ended the reply too early."""
+        job = self._job
+        while not job.generation.pieces and not job.done:
+            self._scheduler.advance(job)
+        if job.generation.pieces:
+            return job.generation.pieces.popleft()
         self.close()
+        if job.error is not None and not self._raised:
+            self._raised = True
+            raise job.error
         raise StopIteration
 
     @property
     def reply(self) -> Reply:
-        """The whole reply; what has not been read yet is waited for."""
+        """The whole reply; what has not been read yet is waited for.
+
+        Raises what ended it too early.
+        """
         for _ in self:
             pass
+        if self._job.error is not None:
+            raise self._job.error
         return self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was read to its end, or closed."""
+        return self._reply is not None
 
     def cancel(self) -> None:
         """End the generation after the token it is at; `reply` has what there is."""
-        self._job.generation.cancel()
+        self._job.cancelled = True
 
     def close(self) -> Reply:
         """End the generation now; what there is of the reply. Safe to call twice."""
-        if self._reply is None:
-            self._scheduler.withdraw(self._job)
-            self._job.generation.cancel()
-            self._reply = self._finish(self._job)
+        with self._scheduler.exclusive():
+            if self._reply is None:
+                self._scheduler.withdraw(self._job)
+                self._reply = self._finish(self._job)
         return self._reply
 
     def __enter__(self) -> Self:
@@ -71,5 +81,5 @@ class Stream(Iterator[Piece]):
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_job", None) is not None:
-            self.close()
+        if getattr(self, "_reply", None) is None and hasattr(self, "_job"):
+            self._scheduler.abandon(self._job)
