@@ -68,10 +68,13 @@ class Reference:
         found, delta = self.model.model.get_rope_index(ids, self._types(ids), grids)
         return found.numpy(), int(delta) + len(prompt)
 
-    def logits(self, prompt: Prompt) -> Array:
-        """Logits of every token, [S, V], in one pass."""
+    def logits(self, prompt: Prompt, places: Array | None = None) -> Array:
+        """Logits of every token, [S, V], in one pass; places [S] instead of the usual positions."""
+        inputs = self._inputs(prompt)
+        if places is not None:
+            inputs["position_ids"] = torch.tensor(places).expand(3, 1, -1)
         with torch.no_grad():
-            return self.model(**self._inputs(prompt)).logits[0].numpy()
+            return self.model(**inputs).logits[0].numpy()
 
     def greedy(self, prompt: Prompt, steps: int) -> tuple[list[int], Array]:
         """The tokens of transformers' own greedy generation, and their logits [steps, V]."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.export.checkpoints import random_checkpoint
@@ -47,6 +49,25 @@ def test_an_earlier_export_is_replaced(checkpoint, tmp_path):
     size = (out / "decoder.onnx").stat().st_size
     export_checkpoint(checkpoint, out, precision="fp16")
     assert (out / "decoder.onnx").stat().st_size < 0.7 * size
+    assert names(tmp_path) == ["out"]
+
+
+def test_an_export_that_cannot_take_its_name_brings_the_earlier_one_back(
+    checkpoint, tmp_path, monkeypatch
+):
+    out = export_checkpoint(checkpoint, tmp_path / "out")
+    before = names(out)
+    rename = Path.rename
+
+    def refuse_new(path, target):
+        if path.name == "new":
+            raise PermissionError("in use")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_new)
+    with pytest.raises(PermissionError):
+        export_checkpoint(checkpoint, out, precision="fp16")
+    assert names(out) == before
     assert names(tmp_path) == ["out"]
 
 

@@ -5,14 +5,17 @@ Errors are relative to the largest value of what is compared.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextRotaryEmbedding
 
 from tests.export.graphs import Cache
 from tests.export.pair import Pair
 from tests.export.reference import Prompt
+from triptych.export.qwen3_vl.rotary import inverse_frequencies
 
 Array = np.ndarray[Any, Any]
 TOLERANCE = 1e-4
@@ -196,20 +199,35 @@ def test_rows_of_different_lengths_decode_together_as_they_do_alone(pair: Pair) 
 
 
 def test_a_batch_padded_on_the_right_gives_each_row_its_own_logits(pair: Pair) -> None:
+    """Also in the step after: a row's next token takes the place of its padding."""
     random = np.random.default_rng(9)
     lengths = [3, 8, 5]
-    prompts = [Prompt(random.integers(0, 80, length), None, None) for length in lengths]
+    ids = [random.integers(0, 80, length + 1) for length in lengths]
     padded = np.zeros([3, 8], np.int64)
-    for row, prompt in enumerate(prompts):
-        padded[row, : len(prompt)] = prompt.ids
-    logits = pair.graphs.cache(rows=3).forward(
+    for row, own in enumerate(ids):
+        padded[row, : lengths[row]] = own[:-1]
+    pool = pair.graphs.cache(rows=3)
+    first = pool.forward(
         pair.graphs.embed(padded),
         np.broadcast_to(np.arange(8), (3, 3, 8)),
         lengths,
         wanted=[[length - 1] for length in lengths],
     )
-    for row, prompt in enumerate(prompts):
-        assert_close(logits[row, 0], pair.reference.logits(prompt)[-1])
+    second = step(
+        pair, pool, [int(own[-1]) for own in ids], lengths, [length + 1 for length in lengths]
+    )
+    for row, own in enumerate(ids):
+        expected = pair.reference.logits(Prompt(own, None, None))
+        assert_close(first[row, 0], expected[-2])
+        assert_close(second[row], expected[-1])
+
+
+def test_a_later_turn_with_a_new_image_equals_the_whole_conversation(pair: Pair) -> None:
+    """A prompt with an image, five single tokens, then a turn with another image."""
+    prompt = pair.reference.prompt(np.random.default_rng(12), [(4, 6), (6, 4)], 8)
+    turns = [20, 1, 1, 1, 1, 1, len(prompt) - 25]
+    logits = prefill(pair, prompt, pair.graphs.cache(), turns)
+    assert_close(logits, pair.reference.logits(prompt))
 
 
 def test_a_row_without_a_token_leaves_the_others_alone(pair: Pair) -> None:
@@ -237,20 +255,23 @@ def test_wanted_rows_may_be_several_and_in_any_order(pair: Pair) -> None:
     assert_close(logits[0], whole[wanted], 1e-6)
 
 
-def test_positions_reach_as_far_as_the_checkpoint_says(pair: Pair) -> None:
+def test_positions_reach_as_far_as_a_published_checkpoint_says(pair: Pair) -> None:
+    """The far tokens look back at the near ones, so an error of an angle shows."""
     prompt = Prompt(np.arange(6), None, None)
-    far = 262_000 + np.arange(6)
-    import torch
-
-    with torch.no_grad():
-        expected = pair.reference.model(
-            input_ids=torch.tensor(prompt.ids)[None],
-            position_ids=torch.tensor(far).expand(3, 1, -1),
-        ).logits[0]
+    places = np.array([0, 1, 2, 262_141, 262_142, 262_143])
+    expected = pair.reference.logits(prompt, places)
     logits = pair.graphs.cache().forward(
         pair.graphs.embed(prompt.ids[None]),
-        np.broadcast_to(far, (3, 1, 6)),
+        np.broadcast_to(places, (3, 1, 6)),
         [6],
         wanted=[list(range(6))],
     )
-    assert_close(logits[0], expected.numpy())
+    assert_close(logits[0], expected)
+
+
+@pytest.mark.parametrize("theta", [10_000.0, 500_000.0, 1_000_000.0, 5_000_000.0])
+@pytest.mark.parametrize("dim", [16, 36, 64, 128])
+def test_frequencies_are_those_of_transformers_to_the_last_bit(theta: float, dim: int) -> None:
+    config = SimpleNamespace(rope_parameters={"rope_theta": theta}, head_dim=dim)
+    expected, _ = Qwen3VLTextRotaryEmbedding.compute_default_rope_parameters(config)
+    np.testing.assert_array_max_ulp(inverse_frequencies(theta, dim), expected.numpy(), 1)

@@ -51,6 +51,8 @@ class Weight:
     name: str
     shape: tuple[int, ...]
     read: Callable[[], Array]
+    fault: str | None = None
+    """Why it cannot be used, if it cannot; a tensor that nobody asks for does no harm."""
 
     @property
     def size(self) -> int:
@@ -91,6 +93,8 @@ class Checkpoint:
                 f"{self.folder}: the weights hold no tensor {name!r}, which config.json implies. "
                 f"Is the checkpoint complete?"
             ) from None
+        if weight.fault is not None:
+            raise CheckpointError(weight.fault)
         if shape is not None and weight.shape != shape:
             raise CheckpointError(
                 f"{self.folder}: {name} has the shape {list(weight.shape)}, but config.json "
@@ -180,14 +184,15 @@ def _entry(path: Path, name: str, entry: Any, start: int, length: int) -> Weight
         begin, end = (start + int(offset) for offset in entry["data_offsets"])
     except (TypeError, KeyError, ValueError):
         raise CheckpointError(f"{path}: the header's entry for {name} is malformed.") from None
+    if min(shape, default=0) < 0 or not start <= begin <= end <= length:
+        raise CheckpointError(f"{path}: {name} lies outside of the file. Is it truncated?")
     dtype = DTYPES.get(code)
     if dtype is None:
-        raise CheckpointError(
+        fault = (
             f"{path}: {name} has the dtype {code}; read are {', '.join(DTYPES)}. "
             f"(A quantized checkpoint has to be saved in one of those first.)"
         )
-    if min(shape, default=0) < 0 or not start <= begin <= end <= length:
-        raise CheckpointError(f"{path}: {name} lies outside of the file. Is it truncated?")
+        return Weight(name, shape, lambda: np.empty(0), fault)
     if end - begin != math.prod(shape) * dtype.itemsize:
         raise CheckpointError(f"{path}: {name} is {end - begin} bytes, not a {code} of {shape}.")
 

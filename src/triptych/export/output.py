@@ -37,11 +37,22 @@ def output_folder(out: Path, record: Mapping[str, Any]) -> Iterator[Path]:
         new.mkdir()
         yield new
         _write_record(new, record)
-        if out.exists():
-            out.rename(staging / "old")
-        new.rename(out)
+        _replace(out, new, aside=staging / "old")
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _replace(out: Path, new: Path, *, aside: Path) -> None:
+    """Gives `new` the name `out`; what was there goes aside, and comes back if that fails."""
+    if not out.exists():
+        new.rename(out)
+        return
+    out.rename(aside)
+    try:
+        new.rename(out)
+    except BaseException:
+        aside.rename(out)
+        raise
 
 
 def refuse_foreign(out: Path) -> None:

@@ -15,7 +15,10 @@ from triptych.export.builder import GraphBuilder
 
 
 def inverse_frequencies(theta: float, dim: int) -> npt.NDArray[np.float32]:
-    """Gives theta ** -(2i / dim), f32 [dim / 2], to the bit what transformers computes."""
+    """Gives theta ** -(2i / dim), f32 [dim / 2].
+
+    Rounded where transformers rounds; torch's own power may differ in the last bit.
+    """
     exponents = np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim)
     powers = np.power(np.float64(theta), exponents.astype(np.float64)).astype(np.float32)
     return np.float32(1.0) / powers
