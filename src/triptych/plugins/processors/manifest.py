@@ -12,7 +12,7 @@ def processors() -> list[Component]:
         Component(
             "hf",
             "triptych.plugins.processors.hf:HFProcessor",
-            "tokenizer, chat template and image processor of a Hugging Face folder",
+            "Tokenizer, chat template and image processor of a Hugging Face folder.",
             main="folder",
         )
     ]

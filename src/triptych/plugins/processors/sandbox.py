@@ -28,9 +28,9 @@ STEPS = 1_000_000
 """Rounds of loops and calls in one rendering."""
 SECONDS = 10.0
 """Time of one rendering, which takes milliseconds."""
-CHARACTERS = 256_000_000
-"""Characters of all texts and items of all lists that one rendering builds, together."""
-OUTPUT = 32_000_000
+CHARACTERS = 64_000_000
+"""Characters of all texts that one rendering builds, together; a list's item counts as eight."""
+OUTPUT = 16_000_000
 """Characters of the rendered text."""
 BITS = 4096
 """Size of the largest number."""
@@ -150,9 +150,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805, PYI063
         """Call what a template calls, counted, unless it builds too large a text."""
         __self.meter.step()
-        owner, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
+        method = getattr(__obj, "__wrapped__", __obj)  # The sandbox wraps ``format`` itself.
+        owner = getattr(method, "__self__", None)
         if isinstance(owner, str):
-            __self._check_method(owner, name, args)
+            __self._check_method(owner, getattr(method, "__name__", ""), args)
         return super().call(__context, __obj, *args, **kwargs)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
@@ -160,10 +161,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if operator == "%" and isinstance(left, str):
             return self._percent(left, right)
         if operator == "+" and _is_sized(left) and _is_sized(right):
-            self.meter.build(len(left) + len(right))
+            self.meter.build(_size(left) + _size(right))
         elif operator == "*" and (_is_sized(left) or _is_sized(right)):
             text, count = (left, right) if _is_sized(left) else (right, left)
-            self.meter.build(len(text) * count if isinstance(count, int) else 0)
+            self.meter.build(_size(text) * count if isinstance(count, int) else 0)
         elif isinstance(left, int) and isinstance(right, int):
             bits = left.bit_length() * abs(right) if operator == "**" else left.bit_length()
             if bits + right.bit_length() > BITS:
@@ -250,6 +251,11 @@ def _is_list(value: object) -> bool:
 
 def _is_sized(value: object) -> bool:
     return isinstance(value, (str, list, tuple))
+
+
+def _size(value: str | list[Any] | tuple[Any, ...]) -> int:
+    """Length of a text, or what a list of references takes in place of one."""
+    return len(value) * (1 if isinstance(value, str) else 8)
 
 
 def _total(values: Iterable[Any]) -> int:
