@@ -111,7 +111,7 @@ def test_a_shipped_warp_that_is_missing_is_inserted(load, write):
     assert spec.sampler[1].settings.p == 0.5
 
 
-def test_the_longest_label_that_fits_is_meant(load):
+def test_a_label_may_hold_a_slash(load):
     spec = load(
         insert=["after merge: {onnx: extra.onnx, as: decoder/two}"],
         overrides={"decoder/two.graph": "decoder.onnx"},

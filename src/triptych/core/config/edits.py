@@ -160,7 +160,7 @@ def _set_item(draft: Draft, address: str, value: Node, builder: Builder) -> None
     index = next(
         (
             index
-            for index, item in sorted(enumerate(items), key=lambda pair: -len(pair[1].label))
+            for index, item in enumerate(items)
             if text == item.label or text.startswith(f"{item.label}.")
         ),
         None,

@@ -75,24 +75,15 @@ class _Problem:
 
 
 def _first(error: ValidationError, model: type[BaseModel], node: Node) -> ConfigError:
-    """The error to mend first.
-
-    That is an unknown key, which often explains another's absence; else the first in the file.
-    """
+    """The first error in the file; one of a missing setting last, which another may explain."""
     problems: dict[str, _Problem] = {}
     for one in error.errors(include_url=False):
         where = _place(node, one["loc"], one["type"])
         problems.setdefault(where.path, _Problem(where, [])).errors.append(one)
 
-    def order(problem: _Problem) -> tuple[bool, bool, int, int]:
-        kind = problem.errors[0]["type"]
+    def order(problem: _Problem) -> tuple[bool, int, int]:
         where = problem.where
-        return (
-            kind != "extra_forbidden",
-            kind == "missing",
-            where.line or 0,
-            where.column or 0,
-        )
+        return problem.errors[0]["type"] == "missing", where.line or 0, where.column or 0
 
     return _translated(min(problems.values(), key=order), model)
 
