@@ -19,15 +19,15 @@ from triptych.core.sequence import Column, Entry, Sequence, visual_index
 from triptych.core.wiring import (
     CACHE_PORTS,
     INPUT_PORTS,
+    MEDIA_AXES,
     REDUCTIONS,
+    SOURCE,
     SPAN_PORTS,
     Read,
     Wired,
     Wiring,
 )
 
-_MEDIA_AXES = ("N", "patches", "images")
-_SOURCE = Port("source", "int64", ("S",))
 _NEXT_POSITION = Port("next_position", "int64", ("S",))
 
 
@@ -54,7 +54,7 @@ class Executor:
 
     def __post_init__(self) -> None:
         self._declared = {
-            port.name: port for port in (*INPUT_PORTS, *self.offers, _SOURCE, _NEXT_POSITION)
+            port.name: port for port in (*INPUT_PORTS, *self.offers, SOURCE, _NEXT_POSITION)
         }
         for wired in self.wiring.input:
             self._declared.update({write.port.name: write.port for write in wired.writes})
@@ -195,8 +195,10 @@ class Executor:
             if wired.per_media:
                 if entry.media:
                     begin = time.perf_counter()
-                    ports.update(self._per_media(wired, entry.media))
+                    written = self._per_media(wired, entry.media)
                     clock.vision += time.perf_counter() - begin
+                    _check_lengths(wired, written, ports["visual_index"])
+                    ports.update(written)
                 continue
             self._offer(wired, ports, entry.media)
             lengths = {"S": len(ports["input_ids"]), "N": 0, "images": 0, "patches": 0}
@@ -397,12 +399,12 @@ def _length(wired: Wired, ports: Mapping[str, Array], letter: Axis) -> int:
 
 
 def _media_axis(port: Port) -> int:
-    for axis in _MEDIA_AXES:
-        if axis in port.axes:
-            return port.axes.index(axis)
+    for index, axis in enumerate(port.axes):
+        if axis in MEDIA_AXES:
+            return index
     raise PluginError(
-        f"port {port.name!r} of media has none of the axes {', '.join(_MEDIA_AXES)}, so it cannot "
-        "be told which of its rows belong to which item"
+        f"port {port.name!r} of media has none of the axes {', '.join(sorted(MEDIA_AXES))}, so it "
+        "cannot be told which of its rows belong to which item"
     )
 
 

@@ -28,8 +28,14 @@ SPAN_PORTS = (Port("logit_index", "int64", ("R",)),)
 CACHE_PORTS = (Port("attention_mask", "int64", ("B", "total")),)
 """What a cache writes for its own stage, beside the past tensors."""
 
-CORE_READS = frozenset({"next_position", "logits"})
-"""Ports that the core reads itself."""
+SOURCE = Port("source", "int64", ("S",))
+"""The core's own column: where a token stood in the prompt, before any was pruned."""
+
+CORE_READS = {
+    "next_position": (Port("next_position", "int64", ("S",)),),
+    "logits": (Port("logits", "float", ("B", "R", "V")), Port("logits", "float", ("B", "S", "V"))),
+}
+"""Ports that the core reads itself, in the forms that it takes."""
 
 REDUCTIONS = {
     "keep_rows": Port("keep_rows", "bool", ("N",)),
@@ -37,6 +43,9 @@ REDUCTIONS = {
     "merge_weights": Port("merge_weights", "float32", ("N",)),
 }
 """What a visual-token reducer writes; the scheduler applies it to every port at once."""
+
+MEDIA_AXES = frozenset({"N", "patches", "images"})
+"""A port with one of these axes can be split into those of single media items."""
 
 KEPT_AXES = frozenset({"S", "N"})
 """INPUT ports with one of these axes are kept with the sequence, for SPAN stages to read."""
@@ -145,18 +154,24 @@ class _Check:
             reads = {read.port.name for read in wired.reads}
             writes = {write.port.name for write in wired.writes}
             reduces = bool(writes & REDUCTIONS.keys())
+            ports = [*(read.port for read in wired.reads), *(write.port for write in wired.writes)]
             per_media = (
-                wired.stage.when is When.INPUT and bool(reads) and reads <= media and not reduces
+                wired.stage.when is When.INPUT
+                and bool(reads)
+                and reads <= media
+                and not reduces
+                and all(MEDIA_AXES & set(port.axes) for port in ports)
             )
-            if per_media:
-                media |= writes
+            media = media | writes if per_media else media - writes
             if reduces:
-                media = {port.name for port in self.offers}
+                media &= {port.name for port in self.offers}
             done.append(replace(wired, per_media=per_media))
         return done
 
     def _changed(self, place: Part, stage: Stage) -> Wired:
         """The stage with its item's `ports` applied."""
+        if stage.cache_pairs and stage.when is When.INPUT:
+            raise _wrong(place, "keeps a cache, so it must run on each span and not on input", ())
         names = [port.name for port in (*stage.reads, *stage.writes)]
         for name in place.ports:
             if name not in names:
@@ -183,7 +198,7 @@ class _Check:
         for index in self.order:
             if self.wired[index].stage.when is When.SPAN and not spanning:
                 spanning = True
-                available = _kept_for_spans(available)
+                available = self._kept_for_spans(available)
             if self._read(index, available, unread, with_media=with_media):
                 self._write(index, available, unread)
         if with_media:
@@ -200,14 +215,40 @@ class _Check:
             raise _wrong(
                 last, f"the stages end here, and none has written 'logits'{case}", sorted(available)
             )
+        for name, written in available.items():
+            if name in CORE_READS and written.place is not None:
+                self._check_core_read(written.port, written.place)
+
+    @staticmethod
+    def _check_core_read(port: Port, place: Part) -> None:
+        """`next_position` i64 [S] and `logits` float [B, R, V] are read by the core."""
+        for wanted in CORE_READS[port.name]:
+            alike = len(port.axes) == len(wanted.axes) and all(
+                ours == theirs or isinstance(ours, int) or ours not in AXES
+                for ours, theirs in zip(port.axes, wanted.axes, strict=True)
+            )
+            if alike and same_dtype(port.dtype, wanted.dtype):
+                return
+        raise _wrong(place, f"writes {port}; what the core reads is {CORE_READS[port.name][0]}", ())
+
+    def _kept_for_spans(self, available: Mapping[str, _Written]) -> dict[str, _Written]:
+        """What a sequence keeps of its INPUT ports, and what the core adds for each span."""
+        offered = {port.name for port in self.offers}
+        kept = {
+            name: written
+            for name, written in available.items()
+            if KEPT_AXES & set(written.port.axes) and (written.place or name not in offered)
+        }
+        return kept | {port.name: _Written(port, None) for port in SPAN_PORTS}
 
     def _write(self, index: int, available: dict[str, _Written], unread: dict[str, Part]) -> None:
         """Check the stage's writes, and make them available."""
         wired, place = self.wired[index], self.places[index]
         own_reads = {read.port.name for read in wired.reads}
+        self._check_reduction(wired, place)
         for write in wired.writes:
             name = write.port.name
-            before = available.get(name)
+            before = _Written(write.port, None) if name == SOURCE.name else available.get(name)
             if before is not None and name not in own_reads:
                 writer = before.place.label if before.place else "the core"
                 raise _wrong(
@@ -223,6 +264,26 @@ class _Check:
             if name not in CORE_READS and name not in place.ignore:
                 unread[name] = place
 
+    @staticmethod
+    def _check_reduction(wired: Wired, place: Part) -> None:
+        """A reducer writes rows to keep, or rows to merge with their weights."""
+        said = {
+            write.port.name: write.port for write in wired.writes if write.port.name in REDUCTIONS
+        }
+        if not said or wired.stage.when is When.SPAN:
+            return
+        for name, port in said.items():
+            wanted = REDUCTIONS[name]
+            if (port.dtype, port.axes) != (wanted.dtype, wanted.axes):
+                raise _wrong(place, f"writes {port}; what the core reads is {wanted}", ())
+        if set(said) not in ({"keep_rows"}, {"merge_rows", "merge_weights"}):
+            raise _wrong(
+                place,
+                f"writes {' and '.join(map(repr, sorted(said)))}; a reducer writes 'keep_rows', or "
+                "'merge_rows' and 'merge_weights'",
+                (),
+            )
+
     def _read(
         self,
         index: int,
@@ -234,11 +295,10 @@ class _Check:
         """Check the stage's reads; whether it runs in this case."""
         wired, place = self.wired[index], self.places[index]
         own = {pair.past.name for pair in wired.stage.cache_pairs}
-        if own:
-            own |= {port.name for port in CACHE_PORTS}
+        cached = {port.name: _Written(port, None) for port in CACHE_PORTS} if own else {}
         reads = list(wired.reads)
         for position, read in enumerate(reads):
-            written = available.get(read.port.name)
+            written = cached.get(read.port.name) or available.get(read.port.name)
             if read.name in own:
                 continue
             if written is not None:
@@ -247,33 +307,39 @@ class _Check:
                 return False
         if with_media:
             for read in reads:
-                if read.name in own or read.port.name in available or read.port.absent is not None:
+                name = read.port.name
+                if read.name in own or name in cached or name in available:
                     continue
-                cause = self._nobody_writes(read.port.name, wired)
-                raise _wrong(place, cause, sorted(available), name=read.port.name)
+                if read.port.absent is not None:
+                    continue
+                raise self._missing(name, wired, place, sorted(available))
         for read in reads:
             unread.pop(read.port.name, None)
         self.wired[index] = replace(wired, reads=tuple(reads))
         return True
 
-    def _nobody_writes(self, name: str, reader: Wired) -> str:
+    def _missing(self, name: str, reader: Wired, at: Part, known: list[str]) -> ConfigError:
+        """The error for a port that is not there for `reader`, with why."""
         for wired, place in zip(self.wired, self.places, strict=True):
             if name not in [write.port.name for write in wired.writes] or wired is reader:
                 continue
             if reader.stage.when is When.INPUT and wired.stage.when is When.SPAN:
-                return (
-                    f"reads {name!r}, which {place.label} writes only for each span; "
-                    "this stage runs before, on what enters"
+                why = (
+                    f"{place.label} writes only for each span; this stage runs before, on what "
+                    "enters"
                 )
-            if reader.stage.when is When.SPAN and wired.stage.when is When.INPUT:
-                return (
-                    f"reads {name!r}, which {place.label} writes on input without an S or N axis, "
-                    "so it is not kept for the spans"
+            elif reader.stage.when is When.SPAN and wired.stage.when is When.INPUT:
+                why = (
+                    f"{place.label} writes on input without an S or N axis, so it is not kept for "
+                    "the spans"
                 )
-            return f"reads {name!r}, which {place.label} writes only after it; change their order"
+            else:
+                why = f"{place.label} writes only after it; change their order"
+            return _wrong(at, f"reads {name!r}, which {why}", known)
         if reader.stage.when is When.SPAN and name in {port.name for port in self.offers}:
-            return f"reads {name!r}, which is there only while media enter, not for each span"
-        return f"reads {name!r}, which nobody writes"
+            cause = f"reads {name!r}, which is there only while media enter, not for each span"
+            return _wrong(at, cause, known)
+        return _wrong(at, f"reads {name!r}, which nobody writes", known, name=name)
 
     def _connect(self, place: Part, read: Read, written: _Written) -> Read:
         port, wanted = written.port, read.port
@@ -323,14 +389,6 @@ class _Check:
         if not self.sizes:
             return ""
         return " (" + ", ".join(f"{name} is {size}" for name, size in self.sizes.items()) + ")"
-
-
-def _kept_for_spans(available: Mapping[str, _Written]) -> dict[str, _Written]:
-    """What a sequence keeps of its INPUT ports, and what the core adds for each span."""
-    kept = {
-        name: written for name, written in available.items() if KEPT_AXES & set(written.port.axes)
-    }
-    return kept | {port.name: _Written(port, None) for port in SPAN_PORTS}
 
 
 def _apply(port: Port, place: Part) -> Port:
