@@ -28,9 +28,8 @@ def listing(kind: Kind) -> str:
 def _section(entry: Entry) -> str:
     target = entry.load()
     heading = f"#### `{entry.full_name}`"
-    role = f" ({entry.role})" if entry.role else ""
-    summary = entry.component.summary.rstrip(".")
-    parts = [heading, f"{summary[:1].upper()}{summary[1:]}{role}.", inspect.getdoc(target) or ""]
+    role = {"warp": " A warp.", "choose": " A chooser.", None: ""}[entry.role]
+    parts = [heading, entry.component.summary + role, inspect.getdoc(target) or ""]
     settings = getattr(target, "Settings", None)
     if settings is not None:
         parts.append(_settings(settings, entry.component.main))

@@ -10,6 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from triptych.core.catalog import Catalog
+from triptych.core.config.locate import builtin
 from triptych.testing import check_sampler
 
 ROOT = Path(__file__).parents[2]
@@ -79,12 +80,9 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_has_the_model_the_types_and_the_licence(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    sketch = "triptych/models/sketch/"
-    assert {
-        "triptych/py.typed",
-        *(sketch + name for name in ("pipeline.yaml", "vision_encoder.onnx", "embeddings.onnx")),
-        sketch + "decoder.onnx",
-    } <= names
+    folder = builtin("sketch").relative_to(ROOT / "src").as_posix()
+    files = ["pipeline.yaml", "vision_encoder.onnx", "embeddings.onnx", "decoder.onnx"]
+    assert {"triptych/py.typed", *(f"{folder}/{file}" for file in files)} <= names
     assert [name for name in names if name.endswith("licenses/LICENSE")]
 
 

@@ -1,5 +1,6 @@
 """The catalog finds what is installed, imports no more than that, and survives broken plugins."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -625,12 +626,12 @@ def test_only_a_plugin_file_may_leave_the_module_out_of_a_target(tmp_path):
     )
 
 
-def test_every_built_in_component_can_be_loaded_and_has_a_summary():
+def test_every_built_in_component_can_be_loaded_and_has_a_sentence_of_summary():
     found = [entry for entry in Catalog().everything()[0] if entry.owner is None]
     assert found
     for entry in found:
         assert isinstance(entry.load(), type)
-        assert entry.component.summary
+        assert re.fullmatch(r"[A-Z0-9].*\.", entry.component.summary)
 
 
 def test_an_exporter_whose_packages_are_missing_says_what_brings_them():

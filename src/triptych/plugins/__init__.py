@@ -1,0 +1,1 @@
+"""The built-in components, offered through the same hooks as everybody's."""

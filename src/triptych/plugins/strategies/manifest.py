@@ -15,12 +15,12 @@ def strategies() -> list[Component]:
         Component(
             "autoregressive",
             f"{_HERE}.autoregressive:Autoregressive",
-            "one token per forward pass",
+            "One token per forward pass.",
         ),
         Component(
             "prompt_lookup",
             f"{_HERE}.prompt_lookup:PromptLookup",
-            "drafts what followed the last tokens earlier on, and verifies it in one pass",
+            "Drafts what followed the last tokens earlier on, and verifies it in one pass.",
             main="tokens",
         ),
     ]
