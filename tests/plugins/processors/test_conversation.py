@@ -28,6 +28,8 @@ REFUSED: list[tuple[Request, str]] = [
     (Request(text="a", images="a.png"), r"images is a list, also for one: images=\[...\]"),
     (Request(text="a", images=Path("a.png")), "images is a list"),  # type: ignore[arg-type]
     (Request(text="a", images=np.zeros((2, 2, 3))), "images is a list"),  # type: ignore[arg-type]
+    (Request(text="a", images=None), "images is a list"),  # type: ignore[arg-type]
+    (Request(messages=[USER], images=None), "images is a list"),  # type: ignore[arg-type]
     (Request(messages=[]), "messages is empty"),
     (Request(messages="a"), "messages is a list"),  # type: ignore[arg-type]
     (Request(messages=USER), "messages is a list"),  # type: ignore[arg-type]

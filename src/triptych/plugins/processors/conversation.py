@@ -45,6 +45,9 @@ class Conversation:
         if (request.text is None) == (request.messages is None):
             found = "both" if request.text is not None else "neither"
             raise InputError(f"a request holds either text or messages; this one holds {found}")
+        images: object = request.images
+        if isinstance(images, (str, bytes, PathLike)) or not isinstance(images, Sequence):
+            raise InputError("images is a list, also for one: images=[...]")
         conversation = cls()
         if request.system is not None:
             conversation._add_system(request)
@@ -65,10 +68,7 @@ class Conversation:
         self.messages.append({"role": "system", "content": _text(request.system, "system")})
 
     def _add_question(self, request: Request) -> None:
-        images: object = request.images
-        if isinstance(images, (str, bytes, PathLike)) or not isinstance(images, Sequence):
-            raise InputError("images is a list, also for one: images=[...]")
-        sources = [ImageSource(image, f"images[{i}]") for i, image in enumerate(images)]
+        sources = [ImageSource(image, f"images[{i}]") for i, image in enumerate(request.images)]
         text = _text(request.text, "text")
         content: object = text
         if sources:

@@ -94,7 +94,14 @@ class PatchImages:
         height, width = self._target(image.height, image.width, place)
         side = self._config.patch_size
         rows = (height // side) * (width // side) // self._config.merge_size**2
-        return rows, lambda: self._ports(image, height, width)
+        held = [image]
+
+        def compute() -> Mapping[str, Array]:
+            ports = self._ports(held[0], height, width)
+            held.clear()  # The media lives as long as its conversation; its pixels need not.
+            return ports
+
+        return rows, compute
 
     def _target(self, height: int, width: int, place: str) -> tuple[int, int]:
         """The height and width that a picture is resized to (Qwen2-VL, arXiv 2409.12191)."""

@@ -76,12 +76,12 @@ class TextCodec:
 
     def _runs(self, text: str, encoding: Encoding) -> Iterator[tuple[str, list[int]]]:
         """The special tokens and the runs of text between them, with the ids of each."""
-        names = {index: token for token, index in self.special.items()}
+        special = {index: token for token, index in self.special.items()}
         run: list[int] = []
         begin = 0
         for index, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
             # The id alone does not tell: an unknown character's token may be special, too.
-            if names.get(index, "\0") not in text[start:end]:
+            if index not in special or special[index] not in text[start:end]:
                 run.append(index)
                 continue
             yield text[begin:start], run
