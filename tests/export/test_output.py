@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,6 +71,13 @@ def test_an_export_that_cannot_take_its_name_brings_the_earlier_one_back(
         export_checkpoint(checkpoint, out, precision="fp16")
     assert names(out) == before
     assert names(tmp_path) == ["out"]
+
+
+def test_a_full_disk_is_found_before_anything_is_written(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    with pytest.raises(OutputError, match=r"the graphs take 0\.0 GB, and only 0\.0 GB"):
+        export_checkpoint(checkpoint, tmp_path / "out")
+    assert names(tmp_path) == []
 
 
 def test_an_empty_folder_is_filled(checkpoint, tmp_path):

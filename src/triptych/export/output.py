@@ -42,6 +42,16 @@ def output_folder(out: Path, record: Mapping[str, Any]) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def require_room(folder: Path, size: int) -> None:
+    """Raises OutputError unless so many bytes fit on the disk of `folder`."""
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise OutputError(
+            f"{folder.parent.parent}: the graphs take {size / 1e9:.1f} GB, and only "
+            f"{free / 1e9:.1f} GB are free there."
+        )
+
+
 def _replace(out: Path, new: Path, *, aside: Path) -> None:
     """Gives `new` the name `out`; what was there goes aside, and comes back if that fails."""
     if not out.exists():

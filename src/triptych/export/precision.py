@@ -104,7 +104,7 @@ class Float:
 
         def read() -> Array:
             values = weight.read()
-            return (values.T if transposed else values).astype(dtype)
+            return (values.T if transposed else values).astype(dtype, order="C")
 
         return graph.weight(weight.name, shape, stored, read)
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from triptych.core.catalog import Catalog
 from triptych.export.checkpoint import Checkpoint, read_json
 from triptych.export.families import exporter_for
-from triptych.export.output import EDITABLE, output_folder
+from triptych.export.output import EDITABLE, output_folder, require_room
 from triptych.export.pipeline_file import pipeline_yaml
 from triptych.export.precision import precision_named
 
@@ -71,7 +71,9 @@ def export_checkpoint(
     exporter = exporter_type(source, stored)
     record = {"format": 1, "family": name, "precision": precision}
     with output_folder(out, record) as folder:
-        _write_graphs(dict(exporter.graphs()), folder, progress)
+        graphs = dict(exporter.graphs())
+        require_room(folder, sum(map(_weight_bytes, graphs.values())))
+        _write_graphs(graphs, folder, progress)
         for file in PROCESSOR_FILES:
             if (found := source.optional_file(file)) is not None:
                 shutil.copyfile(found, folder / file)
@@ -88,9 +90,7 @@ def export_checkpoint(
 
 def _write_graphs(graphs: dict[str, ir.Model], folder: Path, progress: Progress | None) -> None:
     """Writes the graphs, one tensor in memory at a time where they are large."""
-    sizes = {
-        name: sum(tensor.nbytes for tensor in _tensors(graph)) for name, graph in graphs.items()
-    }
+    sizes = {name: _weight_bytes(graph) for name, graph in graphs.items()}
     total = sum(sizes.values())
     before = 0
     for name, graph in graphs.items():
@@ -118,6 +118,6 @@ def _write_graphs(graphs: dict[str, ir.Model], folder: Path, progress: Progress 
             progress(name, before, total)
 
 
-def _tensors(graph: ir.Model) -> list[ir.TensorProtocol]:
+def _weight_bytes(graph: ir.Model) -> int:
     values = graph.graph.initializers.values()
-    return [value.const_value for value in values if value.const_value is not None]
+    return sum(value.const_value.nbytes for value in values if value.const_value is not None)
