@@ -29,6 +29,8 @@ HIDDEN = 8
 HEADS = 2
 LAYERS = 2
 PATCH = 4
+UNLIKELY = 24
+"""A token that is hardly ever chosen."""
 
 
 @hookimpl
@@ -207,6 +209,7 @@ class Decode(Spoils):
     projections = _weights(2).normal(size=(3, HIDDEN, HIDDEN))
     turn = _weights(3).normal(size=(3, HIDDEN))
     head = 2 * _weights(4).normal(size=(HIDDEN, VOCABULARY))
+    head[:, UNLIKELY] = 0
 
     def __init__(self):
         self.slices = []

@@ -176,7 +176,7 @@ class Scheduler:
         try:
             if not job.wanted:
                 self._ask(job, None)
-            elif self._gather(job):
+            if job.wanted and self._gather(job):
                 generation = job.generation
                 if generation.prefill_seconds is None:
                     generation.prefill_seconds = generation.clock.forward
