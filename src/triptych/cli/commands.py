@@ -87,6 +87,8 @@ class Commands:
 
     def set(self, rest: str) -> None:
         """Change a setting, or show all."""
+        if rest and "=" not in rest:
+            raise InputError(f"/set {rest}: is not of the form K=V, as in /set temperature=0.3")
         if rest:
             change = parse_set(rest)
             self.session.change(change.address, change.value)
@@ -157,7 +159,7 @@ def complete(text: str, state: int) -> str | None:
 
 def _paths(rest: str) -> list[str]:
     """The paths of a command: quoted where they have spaces, or one as it is."""
-    if Path(rest).expanduser().exists():
+    if rest and Path(rest).expanduser().exists():
         return [rest]
     try:
         return shlex.split(rest)

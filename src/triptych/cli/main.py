@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
+import typer.main
 
 from triptych import __version__
 from triptych.cli import chat, check, doctor, export, plugins, run, schema, show, verify
@@ -66,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # A terminal that lacks a sign gets its number, not a traceback.
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(argv, prog_name="triptych", standalone_mode=False)
+        code = _command().main(argv, prog_name="triptych", standalone_mode=False)
     except typer.TyperException as error:
         return _refuse(error)
     except (typer.Abort, KeyboardInterrupt):
@@ -74,6 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return code if isinstance(code, int) else 0
+
+
+@cache
+def _command() -> Any:
+    """The app as typer runs it."""
+    return typer.main.get_command(app)
 
 
 def _refuse(error: typer.TyperException) -> int:

@@ -42,16 +42,17 @@ def write(path: Path, conversation: Conversation) -> None:
     Pictures that were given by path stay paths, absolute ones; bytes are written as base64.
     Raises InputError for other pictures, and when the file cannot be written.
     """
-    document = {
+    head = {
         "format": FORMAT,
         "version": VERSION,
         "pipeline": conversation.pipeline,
         "settings": dict(conversation.settings),
-        "messages": [_message_out(message) for message in conversation.messages],
     }
-    text = json.dumps(document, ensure_ascii=False, indent=1)
+    messages = [_json(_message_out(message)) for message in conversation.messages]
+    # A message a line, for people who look inside.
+    text = f'{_json(head)[:-1]}, "messages": [\n' + ",\n".join(messages) + "\n]}\n"
     try:
-        path.write_text(f"{text}\n", encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -80,6 +81,10 @@ def read(path: Path) -> Conversation:
         raise InputError(f"{path}: settings is not an object")
     found = [_message_in(one, f"{path}: messages[{i}]") for i, one in enumerate(messages)]
     return Conversation(str(document.get("pipeline")), found, settings)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _message_out(message: Message) -> dict[str, Any]:

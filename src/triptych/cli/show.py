@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +11,9 @@ from triptych.cli import arguments as args
 from triptych.cli.opening import Changes
 from triptych.cli.reporting import reporting
 from triptych.cli.terminal import Waiting
+
+if TYPE_CHECKING:
+    from triptych.core.config.spec import PipelineSpec
 
 EXAMPLES = args.examples(
     ("What does the built-in model do?", "triptych show"),
@@ -30,6 +34,15 @@ def show(  # noqa: PLR0913  # one parameter per flag
             rich_help_panel=args.OUTPUT,
         ),
     ] = False,
+    digests: Annotated[
+        bool,
+        typer.Option(
+            "--digests",
+            metavar=args.NO_VALUE,
+            help="Record the sha256 of every file; reads them whole.",
+            rich_help_panel=args.OUTPUT,
+        ),
+    ] = False,
     set_: args.Set = None,
     insert: args.Insert = None,
     replace: args.Replace = None,
@@ -40,7 +53,8 @@ def show(  # noqa: PLR0913  # one parameter per flag
 ) -> None:
     """Print the resolved pipeline as YAML that runs, with the data flow in comments below.
 
-    Every default is filled in. No weights are loaded.
+    Every default is filled in. Relative paths start at its root, so the text may
+    be saved anywhere. No weights are loaded.
     """
     with reporting(debug=debug):
         with Waiting(f"resolving {pipeline}"):
@@ -55,6 +69,16 @@ def show(  # noqa: PLR0913  # one parameter per flag
             if mermaid:
                 text = drawing(flow)
             else:
-                comments = "".join(f"# {line}\n" for line in lines_of(flow))
-                text = f"{resolved(spec, digests=False)}\n{comments}"
+                lines = [*_remarks(spec), *lines_of(flow)]
+                comments = "".join(f"# {line}\n" for line in "\n".join(lines).splitlines())
+                text = f"{resolved(spec, digests=digests)}\n{comments}"
         typer.echo(text, nl=False)
+
+
+def _remarks(spec: PipelineSpec) -> Iterator[str]:
+    """What a person should know who saves the text elsewhere."""
+    from triptych.core.config.locate import BUILT_IN, builtin
+
+    if spec.paths.root not in [builtin(name) for name in BUILT_IN]:
+        yield "Saved outside of its root, this file runs with --allow-outside."
+        yield ""
