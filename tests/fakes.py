@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
 from triptych import Component, InputError, Settings, hookimpl
 from triptych.core.config.errors import Where
@@ -22,6 +23,7 @@ from triptych.core.ports import CachePair, Port, When
 from triptych.core.prompt import Media, Prompt, digest_of
 from triptych.core.sampling import Chain
 from triptych.core.scheduler import Scheduler
+from triptych.core.settings import CacheItem
 from triptych.core.wiring import wire
 
 VOCABULARY = 32
@@ -44,7 +46,14 @@ def stages():
         Component("vision", ":Vision", "features of patches"),
         Component("embed", ":Embed", "embeddings"),
         Component("decode", ":Decode", "logits"),
+        Component("windowed", ":Windowed", "logits, with a cache of choice"),
+        Component("unloadable", ":Unloadable", "fails to load"),
     ]
+
+
+@hookimpl
+def samplers():
+    return [Component("liar", ":Liar", "chooses what is not there", role="choose")]
 
 
 class Numbers:
@@ -242,6 +251,30 @@ class Decode(Spoils):
         return self.give(logits=logits[ports["logit_index"]])
 
 
+class Windowed(Decode):
+    """A decoder whose cache is a setting."""
+
+    class Settings(Settings):
+        cache: CacheItem = Field(default="full", validate_default=True)
+
+    def __init__(self, settings):
+        super().__init__()
+        self.cache = settings.cache
+
+
+class Unloadable(Decode):
+    reads = (Port("input_ids", "int64", ("B", "S")),)
+    cache_pairs = ()
+
+    def load(self, runtime):
+        raise OSError("no such weights")
+
+
+class Liar:
+    def __call__(self, candidates, context):
+        return 1000
+
+
 def same(actual, expected):
     """The same logits, but for the order in which floats were added."""
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-11)
@@ -387,11 +420,25 @@ class FakePipeline:
 
 
 def pipeline_file(folder: Path, *, extra="") -> Path:
-    """A pipeline file over these fakes, which `plugins=[fakes.__file__]` makes known."""
+    """A pipeline file over these fakes, which `plugins=[fakes.__file__]` makes known.
+
+    It is greedy, and ends after 12 tokens. extra: YAML of further keys.
+    """
     file = folder / "pipeline.yaml"
-    file.write_text(
-        "format: 1\nprocessor: local/numbers\nstages: [local/vision, mrope, local/embed, merge, "
-        "local/decode]\nsampler: [greedy]\nstop: {max_new_tokens: 12}\n" + extra,
-        encoding="utf-8",
-    )
+    stages = "[local/vision, mrope, local/embed, merge, local/decode]"
+    head = {"processor": "local/numbers", "stages": stages, "sampler": "[greedy]"}
+    given = {line.partition(":")[0] for line in extra.splitlines()}
+    lines = [f"{key}: {value}" for key, value in head.items() if key not in given]
+    if "stop" not in given:
+        lines.append("stop: {max_new_tokens: 12}")
+    file.write_text("\n".join(["format: 1", *lines, extra]), encoding="utf-8")
     return file
+
+
+def watch_slots(pipe):
+    """A list that every cache slot joins which a loaded pipeline leases from now on."""
+    slots = []
+    for cache in pipe._executor.caches.values():
+        lease = cache.lease
+        cache.lease = lambda lease=lease: slots.append(lease()) or slots[-1]
+    return slots

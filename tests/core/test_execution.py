@@ -260,26 +260,18 @@ def test_features_that_are_kept_cannot_be_written_by_the_next_stage():
     assert str(error.value) == "stage spoil raised ValueError: output array is read-only"
 
 
-def test_a_stage_over_features_runs_without_the_pixels_once_they_are_known():
+def test_a_stage_over_features_runs_without_the_stage_before_it_once_they_are_known():
     features = Port("image_features", "float64", ("N", "H"))
-    pipeline = FakePipeline(
-        [
-            ("vision", Vision()),
-            (
-                "double",
-                FakeStage(
-                    [features],
-                    [features],
-                    lambda image_features: {"image_features": 2 * image_features},
-                ),
-            ),
-            *fake_stages()[1:],
-        ]
+    double = FakeStage(
+        [features], [features], lambda image_features: {"image_features": 2 * image_features}
     )
+    pipeline = FakePipeline(fake_stages(("vision", "double", double)))
+    prompt = pipeline.prompt("1", IMAGES)
     first = pipeline.logits("1", IMAGES)
-    pipeline.executor.features._drop(("double", pipeline.prompt("1", IMAGES).media[0].digest))
+    pipeline.executor.features._drop(("double", prompt.media[0].digest))
     same(pipeline.logits("1", IMAGES), first)
     assert pipeline.stages["vision"].runs == [2]
+    assert double.runs == 2
 
 
 def test_wrong_media_name_what_is_wrong():

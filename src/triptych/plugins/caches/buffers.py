@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from triptych.core.cache import Binding, TokenIndex
+from triptych.core.errors import TriptychError
 from triptych.core.ports import Array, CachePair
 
 Evict = Callable[[int], npt.NDArray[np.int64]]
@@ -18,8 +19,15 @@ Pasts = Mapping[str, Array]
 """One buffer [1, heads, capacity, head_size] for each past port."""
 
 
+class CacheError(TriptychError):
+    """A past/present pair that no buffer can be reserved for."""
+
+
 class BufferCache:
-    """Slots whose rows lie in one buffer per past/present pair, in the order of their tokens."""
+    """Slots whose rows lie in one buffer per past/present pair, in the order of their tokens.
+
+    Raises CacheError when a buffer's shape or dtype is not known.
+    """
 
     def __init__(
         self,
@@ -29,12 +37,13 @@ class BufferCache:
         *,
         evict: Evict | None = None,
     ) -> None:
-        self.pairs = pairs
+        self.shapes = {pair.past.name: (_shape(pair, capacity), pair.past.dtype) for pair in pairs}
         self.capacity = capacity
         self.allocate = allocate
         self.evict = evict
         self.free: list[Pasts] = []
         self.ones = np.ones((1, capacity), np.int64)
+        self.ones.flags.writeable = False
 
     def lease(self) -> BufferSlot:
         """An empty slot; its memory may have served another sequence, whose rows are unseen."""
@@ -55,12 +64,7 @@ class BufferCache:
                 slot.keep(self.evict(len(slot.index)))
 
     def _reserve(self) -> Pasts:
-        buffers: dict[str, Array] = {}
-        for pair in self.pairs:
-            _, heads, _, head_size = pair.past.axes
-            shape = (1, int(heads), self.capacity, int(head_size))
-            buffers[pair.past.name] = self.allocate(shape, pair.past.dtype)
-        return buffers
+        return {name: self.allocate(shape, dtype) for name, (shape, dtype) in self.shapes.items()}
 
 
 class BufferSlot:
@@ -111,3 +115,16 @@ class BufferSlot:
         if not self.closed:
             self.closed = True
             self.cache.free.append(self.pasts)
+
+
+def _shape(pair: CachePair, capacity: int) -> tuple[int, int, int, int]:
+    """[1, heads, capacity, head_size] of the pair's buffer."""
+    axes = pair.past.axes
+    if len(axes) == len(("B", "heads", "max_len", "head_size")):
+        _, heads, _, size = axes
+        if isinstance(heads, int) and isinstance(size, int) and pair.past.dtype in np.sctypeDict:
+            return (1, heads, capacity, size)
+    raise CacheError(
+        f"no cache can be reserved for {pair.past}; it must be [B, heads, max_len, head_size] of a "
+        "dtype of numpy, with numbers for heads and head_size: export the graph with fixed ones"
+    )
