@@ -29,10 +29,16 @@ def save_checkpoint(
     half.load_state_dict(model.state_dict())
     half.half().save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
+    save_processor(folder)
     eos = [SPECIAL.index(IM_END), SPECIAL.index(END_OF_TEXT)]
     pad = SPECIAL.index(END_OF_TEXT)
     generation = {"eos_token_id": eos, "pad_token_id": pad, "do_sample": False}
-    processor = {
+    _write_json(folder / "generation_config.json", generation)
+
+
+def save_processor(folder: Path) -> None:
+    """Write what `AutoImageProcessor.from_pretrained(folder)` reads."""
+    settings = {
         "image_processor_type": "Qwen2VLImageProcessor",
         "patch_size": PATCH,
         "merge_size": MERGE,
@@ -41,11 +47,11 @@ def save_checkpoint(
         "image_std": [0.5, 0.5, 0.5],
         "size": {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS},
     }
-    for name, content in (
-        ("generation_config.json", generation),
-        ("preprocessor_config.json", processor),
-    ):
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+    _write_json(folder / "preprocessor_config.json", settings)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def load_checkpoint(folder: Path) -> tuple[Qwen3VLForConditionalGeneration, Tokenizer]:

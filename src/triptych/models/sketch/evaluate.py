@@ -39,16 +39,19 @@ class Reference:
         self.images: Any = loader.from_pretrained(folder)
         self.image_pad = self.tokenizer.convert_tokens_to_ids(IMAGE_PAD)
 
-    def answer(self, questions: Sequence[Question]) -> list[str]:
+    def answer(
+        self, questions: Sequence[Question], *, max_new_tokens: int = MAX_NEW_TOKENS
+    ) -> list[str]:
         """What the model says to each question, greedily."""
         said: list[str] = []
         # Questions of one length together: little padding, and answers of similar length.
         order = sorted(range(len(questions)), key=lambda index: len(questions[index].answer))
         for start in range(0, len(order), BATCH):
-            said.extend(self._answer([questions[index] for index in order[start : start + BATCH]]))
+            batch = [questions[index] for index in order[start : start + BATCH]]
+            said.extend(self._answer(batch, max_new_tokens))
         return [text for _, text in sorted(zip(order, said, strict=True))]
 
-    def _answer(self, questions: Sequence[Question]) -> list[str]:
+    def _answer(self, questions: Sequence[Question], max_new_tokens: int) -> list[str]:
         images = [image for question in questions for image in question.images]
         pixels = self.images(images=images, return_tensors="pt") if images else {}
         places = iter((pixels["image_grid_thw"].prod(-1) // 4).tolist() if images else ())
@@ -66,7 +69,7 @@ class Reference:
                 **inputs,
                 **pixels,
                 mm_token_type_ids=(ids == self.image_pad).int(),
-                max_new_tokens=MAX_NEW_TOKENS,
+                max_new_tokens=max_new_tokens,
             )
         return list(
             self.tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)

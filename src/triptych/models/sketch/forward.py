@@ -2,6 +2,9 @@
 
 The same function as `Qwen3VLForConditionalGeneration` computes (tested), but pictures of one
 size attend together instead of one after the other, and the head runs on answers only.
+Attention is written out: the backward pass of PyTorch's fused one takes five times as long on a
+CPU in bfloat16 (12 against 3 ms for 4 sequences of 170 tokens). `hidden_states` expects the same
+of the text part: `model.set_attn_implementation("eager")`.
 """
 
 from __future__ import annotations
@@ -114,7 +117,8 @@ def _attend(attention: Any, hidden: Tensor, cos: Tensor, sin: Tensor, batch: Bat
     attended = []
     for (count, _), *qkv in parts:
         q, k, v = (part.reshape(count, -1, heads, part.shape[-1]).transpose(1, 2) for part in qkv)
-        out = functional.scaled_dot_product_attention(q, k, v, scale=attention.scaling)
+        scores = torch.matmul(q * attention.scaling, k.transpose(2, 3))
+        out = torch.matmul(torch.softmax(scores, dim=-1, dtype=torch.float32).to(v.dtype), v)
         attended.append(out.transpose(1, 2).reshape(-1, heads * out.shape[-1]))
     projected: Tensor = attention.proj(torch.cat(attended))
     return projected

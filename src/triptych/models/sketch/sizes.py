@@ -28,12 +28,13 @@ def resized(size: Size) -> Size:
     rows, columns = round(height / PLACE), round(width / PLACE)
     area = rows * columns * PLACE * PLACE
     if area > MAX_PIXELS:
-        shrink = math.sqrt(MAX_PIXELS / (height * width)) / PLACE
-        rows = max(1, math.floor(height * shrink))
-        columns = max(1, math.floor(width * shrink))
+        # In this order of divisions, or a square may come out one place smaller than it should.
+        shrink = math.sqrt(height * width / MAX_PIXELS)
+        rows = max(1, math.floor(height / shrink / PLACE))
+        columns = max(1, math.floor(width / shrink / PLACE))
     elif area < MIN_PIXELS:
-        grow = math.sqrt(MIN_PIXELS / (height * width)) / PLACE
-        rows, columns = math.ceil(height * grow), math.ceil(width * grow)
+        grow = math.sqrt(MIN_PIXELS / (height * width))
+        rows, columns = math.ceil(height * grow / PLACE), math.ceil(width * grow / PLACE)
     return rows * PLACE, columns * PLACE
 
 

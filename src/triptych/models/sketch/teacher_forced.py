@@ -6,7 +6,7 @@ generation, which `evaluate` measures, can only be as good or worse.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import torch
 from tokenizers import Tokenizer
@@ -30,7 +30,7 @@ def held_out_batches(tokenizer: Tokenizer, per_task: int = PER_TASK) -> Iterator
 
 
 def answer_accuracy(
-    model: Qwen3VLForConditionalGeneration, batches: Sequence[tuple[str, Batch]]
+    model: Qwen3VLForConditionalGeneration, batches: Iterable[tuple[str, Batch]]
 ) -> dict[str, float]:
     """Share of last answers, by task, whose every token is the likeliest one."""
     shares = {}

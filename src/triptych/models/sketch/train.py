@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from triptych.models.sketch.trainer import Options, Trainer
 
 
 def _process(rank: int, options: Options, meeting: Path) -> None:
+    # A process dies with its parent by this signal, which a shell's background jobs ignore.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
     team = Team(rank, options.processes, meeting)
     Trainer(options, team).run()

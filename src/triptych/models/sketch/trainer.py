@@ -69,6 +69,7 @@ class Trainer:
             Tokenizer.from_str(state["tokenizer"]) if state else train_tokenizer(VOCABULARY)
         )
         self.model = build_model(options.seed, VOCABULARY)
+        self.model.set_attn_implementation("eager")
         config: Any = self.model.config
         self.heads = AuxiliaryHeads(
             config.vision_config.hidden_size, config.text_config.hidden_size
@@ -84,7 +85,6 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end of the schedule; then write the checkpoint and the record."""
-        tests = list(held_out_batches(self.tokenizer)) if self.team.rank == 0 else []
         self.schedule.start()
         self.sums = Sums(time.monotonic())
         tested = saved = time.monotonic()
@@ -96,7 +96,7 @@ class Trainer:
             if time.monotonic() - self.sums.since > REPORT_SECONDS:
                 self.report(progress)
             if self.team.rank == 0 and time.monotonic() - tested > TEST_SECONDS:
-                shares = answer_accuracy(self.model, tests)
+                shares = answer_accuracy(self.model, held_out_batches(self.tokenizer))
                 mean = sum(shares.values()) / len(shares)
                 by_task = " ".join(f"{task} {share:.0%}" for task, share in shares.items())
                 self.say(f"test {mean:.0%} {by_task}")
