@@ -166,7 +166,7 @@ def test_rates_warm_up_and_fall_to_the_floor() -> None:
 
 
 def test_pictures_grow_with_the_run() -> None:
-    assert [pictures(p)[0] for p in (0.0, 0.32, 0.33, 0.61, 0.62, 1.0)] == [
+    assert [pictures(p)[0] for p in (0.0, 0.32, 0.33, 0.46, 0.47, 1.0)] == [
         96, 96, 128, 128, 192, 192,
     ]  # fmt: skip
     assert Schedule(10, None).progress(5) == 0.5

@@ -373,7 +373,7 @@ def draw_pattern(size: Size, random: Random) -> Scene:
 def draw_examples(folder: Path) -> None:
     """Write the example pictures of the repository, as small PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
-    white, red, blue, green = (255, 255, 255), (255, 0, 0), (30, 60, 220), (0, 150, 60)
+    white, red, blue, green = (255, 255, 255), (255, 0, 0), (45, 90, 220), (40, 160, 70)
 
     def canvas(size: Size = (192, 192)) -> _Canvas:
         return _Canvas(size, white, smooth=True)
@@ -382,7 +382,7 @@ def draw_examples(folder: Path) -> None:
     circle.polygon(outline("circle", (96, 96), 56), red)
     scene = canvas()
     scene.polygon(outline("square", (44, 46), 32), blue)
-    scene.polygon(outline("star", (148, 50), 34), (250, 200, 0))
+    scene.polygon(outline("star", (148, 50), 34), (245, 220, 50))
     scene.polygon(outline("triangle", (96, 146), 32), green)
     number = canvas((128, 160))
     left, top, right, bottom = _font(60).getbbox("42")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from triptych.core.errors import TriptychError
 
-PHASES = ((0.0, 96, False), (0.33, 128, False), (0.62, 192, True))
+PHASES = ((0.0, 96, False), (0.33, 128, False), (0.47, 192, True))
 """From which progress on: longest side in pixels, and whether large and oblong ones are drawn."""
 
 AUXILIARY_END = 0.2

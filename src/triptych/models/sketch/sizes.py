@@ -47,9 +47,9 @@ def places(size: Size) -> int:
 def draw_size(random: Random, side: int, *, any_size: bool = False) -> Size:
     """A picture size: both sides up to `side`, or (`any_size`) now and then large or oblong."""
     kind = random.random() if any_size else 1.0
-    if kind < 0.12:
+    if kind < 0.08:
         return random.randint(side, MAX_SIDE), random.randint(side, MAX_SIDE)
-    if kind < 0.24:
+    if kind < 0.16:
         short, long = random.randint(MIN_SIDE, 128), random.randint(side, MAX_SIDE)
         return (short, long) if random.random() < 0.6 else (long, short)
     if random.random() < 0.2:
