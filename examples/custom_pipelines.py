@@ -1,5 +1,7 @@
 """Pipelines of one's own, in Python: a stage from a file, and an ONNX file made by hand.
 
+To run it::
+
     python examples/custom_pipelines.py
 """
 

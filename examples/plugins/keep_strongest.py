@@ -1,7 +1,9 @@
-"""A stage of one's own: drop the visual rows that carry the least.
+r"""A stage of one's own: drop the visual rows that carry the least.
 
-    triptych run --image examples/images/scene.png --text "Describe this image." \\
-        --plugin examples/plugins/keep_strongest.py \\
+To use it::
+
+    triptych run --image examples/images/scene.png --text "Describe this image." \
+        --plugin examples/plugins/keep_strongest.py \
         --insert 'after mrope: {local/keep_strongest: 0.75}'
 
 A reducer only says which rows stay. Features, DeepStack layers, ids and positions of the others

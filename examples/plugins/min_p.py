@@ -1,6 +1,8 @@
-"""A sampler of one's own: min-p (arXiv 2407.01082).
+r"""A sampler of one's own: min-p (arXiv 2407.01082).
 
-    triptych run --text "What is the capital of France?" --plugin examples/plugins/min_p.py \\
+To use it::
+
+    triptych run --text "What is the capital of France?" --plugin examples/plugins/min_p.py \
         --set 'sampler=[{local/min_p: 0.1}, draw]'
 """
 
