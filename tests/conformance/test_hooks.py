@@ -41,3 +41,12 @@ def test_the_reference_lists_every_built_in_component(hook):
     page = components["on_page_markdown"](f"<!-- components: {hook} -->")
     for name in Catalog().names(hook):
         assert f"#### `{name}`" in page
+
+
+def test_the_reference_lists_every_verb_and_flag():
+    commands = runpy.run_path(str(REFERENCE.parent / "commands.py"))
+    page = commands["on_page_markdown"](REFERENCE.read_text(encoding="utf-8"))
+    for verb in ("run", "chat", "export", "verify", "check", "show", "plugins", "schema", "doctor"):
+        assert f"### `triptych {verb}`" in page
+    for flag in ("--no-sample", "--insert", "--seed", "--against"):
+        assert f"`{flag}`" in page
