@@ -462,8 +462,9 @@ def test_a_stream_that_is_forgotten_within_a_round_ends_with_the_next():
         keeps_winner = True
 
         def __call__(self, candidates, context):
-            forgotten.clear()
-            gc.collect()
+            if forgotten:
+                forgotten.clear()
+                gc.collect()
             return candidates
 
     alone = tokens(FakePipeline())

@@ -58,15 +58,18 @@ def merge_rows(
     if not (np.isfinite(weights) & (weights > 0)).all():
         raise ReductionError("merge_weights that are not above zero")
     total = np.bincount(target, weights, len(target))
+    joined = np.bincount(target, minlength=len(target)) > 1
     merged = dict(ports)
     for name, value in ports.items():
         axes = declared[name].axes
         if "N" not in axes or not np.issubdtype(value.dtype, np.floating):
             continue
-        first = np.moveaxis(value, axes.index("N"), 0)
-        shape = (-1, *(1,) * (first.ndim - 1))
-        sums = np.zeros(first.shape, np.float64)
-        np.add.at(sums, target, first * weights.reshape(shape))
-        sums /= np.maximum(total, np.finfo(np.float64).tiny).reshape(shape)
-        merged[name] = np.moveaxis(sums.astype(value.dtype), 0, axes.index("N"))
+        rows_first = np.moveaxis(value, axes.index("N"), 0)
+        by_row = (-1, *(1,) * (rows_first.ndim - 1))
+        sums = np.zeros(rows_first.shape, np.float64)
+        np.add.at(sums, target, rows_first * weights.astype(np.float64).reshape(by_row))
+        # A row that no other joins stays as it is, to the last bit.
+        averages = rows_first.copy()
+        averages[joined] = sums[joined] / total[joined].reshape(by_row)
+        merged[name] = np.moveaxis(averages, 0, axes.index("N"))
     return keep_rows(merged, declared, target == rows)
