@@ -16,25 +16,28 @@ from triptych.testing.require import require
 
 @dataclass
 class FakeGeneration:
-    """One request in progress: ends with a token of `eos_ids`, or after `max_new_tokens`."""
+    """One request in progress.
+
+    It ends with a token of `eos_ids`, after `max_new_tokens`, or where the sequence is full.
+    """
 
     sequence: Sequence
     chain: Chain
     max_new_tokens: int
     eos_ids: Collection[int] = ()
     emitted: list[int] = field(default_factory=list)
+    _ended: bool = False
 
     def emit(self, token: int) -> bool:
         """True when `token` was the last; AssertionError when one comes after the end."""
         require(not self._ended, f"token {token} was emitted after the end")
         self.emitted.append(token)
-        return self._ended
-
-    @property
-    def _ended(self) -> bool:
-        return len(self.emitted) >= self.max_new_tokens or (
-            bool(self.emitted) and self.emitted[-1] in self.eos_ids
+        self._ended = (
+            token in self.eos_ids
+            or len(self.emitted) >= self.max_new_tokens
+            or self.sequence.room <= 0
         )
+        return self._ended
 
     def branch(self, name: str, edit: Callable[..., object]) -> Sequence:
         """Not offered: a fake prompt has nothing to edit."""

@@ -13,7 +13,7 @@ from scipy import stats
 from tests.plugins.samplers.chains import chain, context, greedy, row, temperature, top_k, top_p
 from triptych.core.sampling import Candidates, Chain, LogitsError
 from triptych.plugins.samplers import manifest
-from triptych.plugins.samplers.draw import Draw
+from triptych.plugins.samplers.draw import Draw, _invert
 from triptych.plugins.samplers.greedy import Greedy
 from triptych.plugins.samplers.temperature import Temperature
 from triptych.plugins.samplers.top_k import TopK
@@ -108,6 +108,12 @@ def test_a_token_without_weight_is_never_drawn(size, number):
     given = context()
     object.__setattr__(given, "rng", Fixed())
     assert Draw()(Candidates.of_row(logits), given) == 1
+
+
+@pytest.mark.parametrize("aim", [1.0, 1.1])
+def test_an_aim_that_rounding_lifted_to_the_total_meets_the_last_with_weight(aim):
+    place, _ = _invert(np.array([0.5, 0.5, 0.0]), aim)
+    assert place == 1
 
 
 def test_the_number_decides_by_the_running_sum_in_order_of_ids():
@@ -230,6 +236,17 @@ def test_top_p_keeps_the_lowest_ids_among_equals():
 
 def test_top_p_keeps_the_lowest_ids_among_thousands_of_equals():
     assert ids(top_p(0.25), logits=np.zeros(4000)) == list(range(1000))
+
+
+@pytest.mark.parametrize("size", [31, 300])
+def test_top_p_keeps_the_lowest_ids_among_equals_between_others(size):
+    rng = np.random.default_rng(size)
+    for p in np.linspace(0.05, 0.95, 40):
+        weights = 2.0 ** rng.integers(0, 4, size)
+        ranked = np.lexsort((np.arange(size), -weights))
+        before = np.cumsum(weights[ranked]) - weights[ranked]
+        expected = np.sort(ranked[before < p * weights.sum()])
+        assert ids(top_p(p), logits=np.log(weights)) == expected.tolist()
 
 
 def test_top_p_finds_a_crowd_below_an_outlier():

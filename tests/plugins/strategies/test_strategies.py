@@ -94,10 +94,11 @@ def test_an_end_token_ends_both_alike(eos):
 @pytest.mark.parametrize("room", range(1, 30))
 def test_no_draft_reaches_past_the_end_of_the_context(room):
     for seed in range(5):
-        limits = {"max_new_tokens": room, "max_length": len(PROMPT) + room}
+        limits = {"max_length": len(PROMPT) + room}
         plain, _ = generate(Autoregressive(), [Greedy()], seed, **limits)
         drafted, _ = generate(lookup(), [Greedy()], seed, **limits)
         assert drafted.emitted == plain.emitted
+        assert len(drafted.emitted) == room
         assert drafted.sequence.room == 0
 
 
@@ -145,6 +146,7 @@ def test_an_earlier_match_counts_when_the_latest_has_too_little_after_it():
 
 def test_a_run_of_one_token_drafts_what_there_is():
     assert draft([5, 5, 5], tokens=8) == [5]
+    assert draft([5, 5, 5, 5], tokens=8, ngram=1) == [5, 5, 5]
 
 
 def test_nothing_is_drafted_where_nothing_recurs():

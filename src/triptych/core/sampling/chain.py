@@ -140,9 +140,9 @@ class Chain:
         candidates = _possible(Candidates.of_row(row))
         if candidates is None:
             broken = np.flatnonzero(np.isnan(row))
-            what = f"NaN among its logits, first for token {broken[0]}"
-            if broken.size == 0:
-                what = "-inf for every token"
+            what = "-inf for every token"
+            if broken.size:
+                what = f"NaN among its logits, first for token {broken[0]}"
             raise LogitsError(
                 f"{self.source} gave {what}, after {self._length} tokens: nothing can be chosen. "
                 "Its graph overflows or was fed wrong values; `triptych verify` finds the stage."

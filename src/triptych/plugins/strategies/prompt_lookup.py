@@ -76,7 +76,8 @@ class PromptLookup:
     def draft(self, tokens: npt.NDArray[np.int64], *, most: int) -> list[int]:
         """What may come after `tokens`, int64 [T]: at most `most`, none where nothing recurs.
 
-        The longest n-gram wins, and of its occurrences the latest that a whole draft follows.
+        The longest n-gram wins; of its occurrences the latest that a whole draft follows, or
+        else the earliest, which most tokens follow.
         """
         wanted = min(self.tokens, most)
         if wanted < 1 or tokens.size <= 1:
