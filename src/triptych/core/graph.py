@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from weakref import ref
 
 import numpy as np
 
@@ -30,6 +31,10 @@ _DEVICES = {"CUDAExecutionProvider": "cuda", "TensorrtExecutionProvider": "cuda"
 """Where a provider keeps tensors, if not in the memory of the CPU."""
 
 
+_MOST_BINDINGS = 64
+"""Bindings that a graph keeps: as many slots' buffers. The least recently used one goes."""
+
+
 class GraphError(TriptychError):
     """A graph that ONNX Runtime refuses to load or to run, or a provider that it lacks."""
 
@@ -47,17 +52,18 @@ class Graph:
         self.outputs: tuple[Port, ...] = header.outputs
         self._session: Any = None
         self._device = "cpu"
-        self._bindings: dict[int, tuple[ref[Array], Any]] = {}
+        self._bindings: OrderedDict[int, tuple[Array, Any]] = OrderedDict()
 
     def load(self, runtime: Runtime) -> None:
         """Make the session. Raises GraphError."""
         import onnxruntime
 
-        options = _session_options(runtime)
+        options = session_options(runtime)
         providers = _providers(runtime.providers)
         try:
+            # Without the fallback, which prints and then runs on another provider than asked for.
             self._session = onnxruntime.InferenceSession(
-                str(self.path), sess_options=options, providers=providers
+                str(self.path), sess_options=options, providers=providers, enable_fallback=0
             )
         except Exception as cause:  # onnxruntime's own exceptions share no base class
             raise GraphError(f"{self.path}: ONNX Runtime cannot load it: {cause}") from cause
@@ -80,14 +86,15 @@ class Graph:
         presents: the output that extends each past input. The buffers of one sequence stay
         the same from run to run; they are bound again only when they are others.
         """
-        binding = self._bound(feeds, presents)
-        for name, value in feeds.items():
-            if name not in presents:
-                binding.bind_cpu_input(name, np.ascontiguousarray(value))
         names = list(outputs)
-        for name in names:
-            binding.bind_output(name, "cpu")
         try:
+            binding = self._bound(feeds, presents)
+            for name, value in feeds.items():
+                if name not in presents:
+                    binding.bind_cpu_input(name, np.ascontiguousarray(value))
+            # Bound anew for each run, so that what an earlier one gave stays as it was.
+            for name in names:
+                binding.bind_output(name, "cpu")
             self._session.run_with_iobinding(binding)
         except Exception as cause:
             raise self._failure(feeds, cause) from cause
@@ -96,19 +103,22 @@ class Graph:
         return {name: value.numpy() for name, value in zip(names, values, strict=True)}
 
     def _bound(self, feeds: Mapping[str, Array], presents: Mapping[str, str]) -> Any:
+        """The binding of these pasts. It holds the buffers, so no other can have their ids."""
         import onnxruntime
 
         first = feeds[next(iter(presents))]
         known = self._bindings.get(id(first))
-        if known is not None and known[0]() is first:
+        if known is not None:
+            self._bindings.move_to_end(id(first))
             return known[1]
         binding = self._session.io_binding()
         for past, present in presents.items():
             buffer = onnxruntime.OrtValue.ortvalue_from_numpy(feeds[past], self._device)
             binding.bind_ortvalue_input(past, buffer)
             binding.bind_ortvalue_output(present, buffer)
-        key = id(first)
-        self._bindings[key] = (ref(first, lambda _: self._bindings.pop(key, None)), binding)
+        self._bindings[id(first)] = (first, binding)
+        if len(self._bindings) > _MOST_BINDINGS:
+            self._bindings.popitem(last=False)
         return binding
 
     def _failure(self, feeds: Mapping[str, Array], cause: Exception) -> GraphError:
@@ -126,7 +136,7 @@ def available_providers() -> list[str]:
     return [short.get(name, name) for name in onnxruntime.get_available_providers()]
 
 
-def _providers(names: Iterable[str]) -> list[str]:
+def _providers(names: Sequence[str]) -> list[str]:
     import onnxruntime
 
     installed = onnxruntime.get_available_providers()
@@ -140,42 +150,50 @@ def _providers(names: Iterable[str]) -> list[str]:
     return full
 
 
-class _Threads:
-    """One pool for all sessions of the process.
+class _Pool:
+    """One pool of threads for all sessions of the process.
 
     Each session's own pool spins after a run and takes the cores from the next one: three
     sessions called in turn on two cores take 1.6 to 3 times as long. ONNX Runtime makes its
-    global pool once a process. Where somebody else has made one, ours run on theirs; a
-    pipeline that asks for another number of threads gets pools of its own that do not spin.
+    global pool once a process, never resizes it, and refuses sessions with pools of their own
+    from then on. Where somebody else has made one, ours run on theirs, whatever its size.
     """
 
     size: int | None = None
+    """Its threads; None before the first session, 0 for somebody else's pool."""
+    lock = threading.Lock()
 
     @classmethod
-    def shared(cls, threads: int) -> bool:
-        """Whether a session with so many threads may use the pool; makes it on the first call."""
+    def join(cls, threads: int | None) -> None:
+        """Use the pool, and make it if there is none yet; None: as many threads as it has.
+
+        Raises GraphError when it has another number of threads than was asked for.
+        """
         import onnxruntime
 
-        if cls.size is None:
-            try:
-                onnxruntime.set_global_thread_pool_sizes(threads, 1)
-                cls.size = threads
-            except Exception:  # noqa: BLE001 - no class of its own: somebody else's pool, of a size that cannot be asked for
-                cls.size = 0
-        return cls.size in (0, threads)
+        with cls.lock:
+            if cls.size is None:
+                wanted = threads or cpu_threads()
+                try:
+                    onnxruntime.set_global_thread_pool_sizes(wanted, 1)
+                    cls.size = wanted
+                except Exception:  # noqa: BLE001 - no class of its own says that there is a pool
+                    cls.size = 0
+        if threads and cls.size and threads != cls.size:
+            raise GraphError(
+                f"session.threads: {threads} threads are wanted, but the pipelines of this process "
+                f"share a pool of {cls.size}; give all of them the same number, or 'auto'"
+            )
 
 
-def _session_options(runtime: Runtime) -> Any:
+def session_options(runtime: Runtime) -> Any:
+    """Options of a session that runs on the one pool. Raises GraphError as `_Pool.join` does."""
     import onnxruntime
 
+    _Pool.join(runtime.threads)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    threads = runtime.threads or cpu_threads()
-    if _Threads.shared(threads):
-        options.use_per_session_threads = False
-    else:
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.use_per_session_threads = False
     return options
 
 

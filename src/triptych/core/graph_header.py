@@ -37,15 +37,19 @@ DTYPES = {
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MODEL_GRAPH, _MODEL_FUNCTIONS = 7, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 5, 11, 12
-_FUNCTION_NODE, _NODE_ATTRIBUTE = 7, 5
+_GRAPH_SPARSE_INITIALIZER, _SPARSE_VALUES, _SPARSE_INDICES = 15, 1, 2
+_FUNCTION_NODE, _FUNCTION_ATTRIBUTE, _NODE_ATTRIBUTE = 7, 11, 5
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = (5, 10), (6, 11)
+_ATTRIBUTE_SPARSE_TENSORS = (22, 23)
 _TENSOR_NAME, _TENSOR_EXTERNAL = 8, 13
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _VALUE_NAME, _VALUE_TYPE, _TYPE_TENSOR = 1, 2, 1
 _TENSOR_TYPE_ELEMENT, _TENSOR_TYPE_SHAPE, _SHAPE_DIM = 1, 2, 1
 _DIM_VALUE, _DIM_PARAM = 1, 2
-_VARINT_BITS, _MORE = 64, 0x80
+_VARINT_BITS, _MORE, _FIRST_KEY = 64, 0x80, 1 << 3
+_NEGATIVE = 1 << 63  # of a 64-bit number in two's complement
 _MAX_DEPTH = 16
+_MAX_FIELDS = 5_000_000  # a file of many more is made to keep its reader busy
 
 
 class GraphFileError(TriptychError):
@@ -70,14 +74,19 @@ def read_header(path: Path) -> GraphHeader:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             header = _Reader(data).model()
-    except (OSError, ValueError) as cause:
-        raise GraphFileError(f"{path}: cannot be read: {cause}") from cause
-    except (_WireError, IndexError, KeyError, UnicodeDecodeError) as cause:
+    except (_WireError, IndexError, UnicodeDecodeError) as cause:
         raise GraphFileError(
             f"{path}: not an ONNX graph, or a damaged one ({cause}); export or copy it again"
         ) from cause
-    for location in header.external:
-        _check_external(path, location)
+    except (OSError, ValueError) as cause:
+        raise GraphFileError(f"{path}: cannot be read: {cause}") from cause
+    for location in sorted(header.external):
+        try:
+            _check_external(path, location)
+        except (OSError, ValueError) as cause:
+            raise GraphFileError(
+                f"{path}: its weights name the file {location!r}, which cannot be: {cause}"
+            ) from cause
     return header
 
 
@@ -86,7 +95,8 @@ def _check_external(graph: Path, location: str) -> None:
     pure = PurePosixPath(location.replace("\\", "/"))
     inside = not pure.is_absolute() and ".." not in pure.parts and ":" not in location
     target = graph.parent / location
-    if inside and target.is_symlink() and graph.is_symlink():
+    blobs = target.is_symlink() and graph.is_symlink()
+    if inside and blobs:
         inside = target.resolve().parent == graph.resolve().parent
     elif inside:
         inside = target.resolve().is_relative_to(graph.parent.resolve())
@@ -99,7 +109,7 @@ def _check_external(graph: Path, location: str) -> None:
         raise GraphFileError(
             f"{graph}: its weights are in {location!r}, which is missing beside it"
         )
-    if not target.is_symlink() and target.stat().st_nlink > 1:
+    if not blobs and target.stat().st_nlink > 1:
         raise GraphFileError(
             f"{graph}: its data file {location!r} is a hard link to another file; copy it instead"
         )
@@ -115,19 +125,23 @@ class _Reader:
     def __init__(self, data: mmap.mmap) -> None:
         self.data = data
         self.external: set[str] = set()
+        self.seen = 0
 
     def model(self) -> GraphHeader:
-        graph: tuple[int, int] | None = None
+        graphs: list[tuple[int, int]] = []
         for field, start, end in self.fields(0, len(self.data)):
             if field == _MODEL_GRAPH:
-                graph = (start, end)
+                graphs.append((start, end))
             elif field == _MODEL_FUNCTIONS:
-                for inner, node_start, node_end in self.fields(start, end):
+                for inner, value, value_end in self.fields(start, end):
                     if inner == _FUNCTION_NODE:
-                        self.node(node_start, node_end, depth=0)
-        if graph is None:
-            raise _WireError("it holds no graph")
-        inputs, outputs, weights = self.graph(*graph, depth=0)
+                        self.node(value, value_end, depth=0)
+                    elif inner == _FUNCTION_ATTRIBUTE:
+                        self.attribute(value, value_end, depth=0)
+        if len(graphs) != 1:
+            # Of several, other readers would make one.
+            raise _WireError(f"it holds {len(graphs) or 'no'} graphs")
+        inputs, outputs, weights = self.graph(*graphs[0], depth=0)
         return GraphHeader(
             inputs=tuple(port for port in inputs if port.name not in weights),
             outputs=tuple(outputs),
@@ -145,6 +159,8 @@ class _Reader:
                 self.node(inner, stop, depth=depth)
             elif field == _GRAPH_INITIALIZER:
                 weights.add(self.tensor(inner, stop))
+            elif field == _GRAPH_SPARSE_INITIALIZER:
+                weights.add(self.sparse_tensor(inner, stop))
             elif field == _GRAPH_INPUT and depth == 0:
                 inputs.append(self.port(inner, stop))
             elif field == _GRAPH_OUTPUT and depth == 0:
@@ -153,13 +169,27 @@ class _Reader:
 
     def node(self, start: int, end: int, *, depth: int) -> None:
         for field, inner, stop in self.fields(start, end):
-            if field != _NODE_ATTRIBUTE:
-                continue
-            for kind, value, value_end in self.fields(inner, stop):
-                if kind in _ATTRIBUTE_TENSORS:
-                    self.tensor(value, value_end)
-                elif kind in _ATTRIBUTE_GRAPHS:
-                    self.graph(value, value_end, depth=depth + 1)
+            if field == _NODE_ATTRIBUTE:
+                self.attribute(inner, stop, depth=depth)
+
+    def attribute(self, start: int, end: int, *, depth: int) -> None:
+        for field, inner, stop in self.fields(start, end):
+            if field in _ATTRIBUTE_TENSORS:
+                self.tensor(inner, stop)
+            elif field in _ATTRIBUTE_SPARSE_TENSORS:
+                self.sparse_tensor(inner, stop)
+            elif field in _ATTRIBUTE_GRAPHS:
+                self.graph(inner, stop, depth=depth + 1)
+
+    def sparse_tensor(self, start: int, end: int) -> str:
+        """The name of its values, which is its own."""
+        name = ""
+        for field, inner, stop in self.fields(start, end):
+            if field == _SPARSE_VALUES:
+                name = self.tensor(inner, stop)
+            elif field == _SPARSE_INDICES:
+                self.tensor(inner, stop)
+        return name
 
     def tensor(self, start: int, end: int) -> str:
         """The tensor's name; notes where its external data are."""
@@ -168,9 +198,9 @@ class _Reader:
             if field == _TENSOR_NAME:
                 name = self.text(inner, stop)
             elif field == _TENSOR_EXTERNAL:
-                entry = {key: (a, b) for key, a, b in self.fields(inner, stop)}
-                if _ENTRY_KEY in entry and self.text(*entry[_ENTRY_KEY]) == "location":
-                    self.external.add(self.text(*entry[_ENTRY_VALUE]))
+                entry = {key: self.text(a, b) for key, a, b in self.fields(inner, stop)}
+                if entry.get(_ENTRY_KEY) == "location":
+                    self.external.add(entry.get(_ENTRY_VALUE, ""))
         return name
 
     def port(self, start: int, end: int) -> Port:
@@ -199,10 +229,10 @@ class _Reader:
 
     def axis(self, start: int, end: int, index: int) -> Axis:
         for field, inner, stop in self.fields(start, end):
-            if field == _DIM_VALUE:
-                return self.varint(inner)[0]
-            if field == _DIM_PARAM:
-                return self.text(inner, stop)
+            if field == _DIM_VALUE and (value := self.varint(inner)[0]) < _NEGATIVE:
+                return value
+            if field == _DIM_PARAM and (name := self.text(inner, stop)):
+                return name
         return f"axis_{index}"
 
     def fields(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -211,8 +241,13 @@ class _Reader:
             raise _WireError("it ends too early")
         position = start
         while position < end:
+            self.seen += 1
+            if self.seen > _MAX_FIELDS:
+                raise _WireError(f"it has more than {_MAX_FIELDS:,} fields")
             key, position = self.varint(position)
             wire = key & 7
+            if key < _FIRST_KEY:
+                raise _WireError("a field has no number")
             if wire == _VARINT:
                 stop = self.varint(position)[1]
             elif wire == _BYTES:
