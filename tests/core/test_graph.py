@@ -1,0 +1,311 @@
+"""Sessions share one pool of threads, and buffers are extended in place."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from triptych.core.graph import Graph, GraphError, available_providers, cpu_threads
+from triptych.core.graph_header import GraphFileError
+from triptych.core.onnx_stage import OnnxStage
+from triptych.core.ports import When
+from triptych.core.stages import Runtime
+from triptych.plugins.caches.full import Full
+
+
+@pytest.fixture(scope="session")
+def doubles(tmp_path_factory):
+    """A graph from x float32 [n] to y, twice x."""
+    node = helper.make_node("Add", ["x", "x"], ["y"])
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "xy")
+    path = tmp_path_factory.mktemp("graph") / "doubles.onnx"
+    opset = [helper.make_opsetid("", 20)]
+    model = helper.make_model(
+        helper.make_graph([node], "g", [x], [y]), opset_imports=opset, ir_version=10
+    )
+    onnx.save(model, path)
+    return path
+
+
+def loaded(path, **runtime):
+    graph = Graph(path)
+    graph.load(Runtime(**runtime))
+    return graph
+
+
+# Threads: a pool belongs to a process, so each case has its own.
+
+PRELUDE = """
+import json, sys
+import numpy as np
+import onnxruntime
+from pathlib import Path
+from triptych.core.graph import Graph, GraphError, cpu_threads
+from triptych.core.stages import Runtime
+
+path = Path(sys.argv[1])
+said = []
+
+def theirs():
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+def ours(threads=None):
+    try:
+        graph = Graph(path)
+        graph.load(Runtime(threads=threads))
+        said.append(graph.run({"x": np.ones(2, np.float32)}, ["y"])["y"].tolist())
+    except GraphError as error:
+        said.append(str(error))
+
+"""
+
+
+def in_a_process(script, path):
+    """What the script noted, and how many threads it had at its end."""
+    whole = (
+        PRELUDE
+        + textwrap.dedent(script)
+        + (
+            "\nthreads = len(list(Path('/proc/self/task').iterdir()))"
+            "\nprint(json.dumps([said, threads]))"
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", whole, path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1, done.stdout
+    return json.loads(done.stdout)
+
+
+def test_sessions_share_one_pool(doubles):
+    _, few = in_a_process("ours(4)", doubles)
+    said, many = in_a_process("for _ in range(6): ours(4)\nours()", doubles)
+    assert said == [[2, 2]] * 7
+    assert many == few
+
+
+def test_a_session_that_somebody_made_before_does_no_harm(doubles):
+    said, _ = in_a_process(
+        "before = theirs()\nours(2)\nours()\n"
+        "said.append(before.run(None, {'x': np.ones(1, np.float32)})[0].tolist())",
+        doubles,
+    )
+    assert said == [[2, 2], [2, 2], [2]]
+
+
+def test_a_pool_that_somebody_made_before_is_used(doubles):
+    said, _ = in_a_process(
+        "onnxruntime.set_global_thread_pool_sizes(3, 1)\nours(2)\nours()", doubles
+    )
+    assert said == [[2, 2], [2, 2]]
+
+
+def test_the_pool_has_one_size(doubles):
+    said, _ = in_a_process("ours(2)\nours(3)\nours()\nours(2)", doubles)
+    assert said == [
+        [2, 2],
+        "session.threads: 3 threads are wanted, but the pipelines of this process share a pool of "
+        "2; give all of them the same number, or 'auto'",
+        [2, 2],
+        [2, 2],
+    ]
+
+
+def test_auto_is_as_many_threads_as_cores_that_may_be_used():
+    assert 1 <= cpu_threads() <= 16
+
+
+# Loading
+
+
+def test_a_provider_that_is_missing_is_refused_with_what_is_there(doubles):
+    with pytest.raises(GraphError) as error:
+        loaded(doubles, providers=["cuda", "cpu"])
+    assert str(error.value) == (
+        "session.providers: ONNX Runtime has no provider 'cuda' here; it has: "
+        + ", ".join(available_providers())
+    )
+    assert "cpu" in available_providers()
+    assert loaded(doubles, providers=["CPUExecutionProvider"])
+
+
+def test_a_graph_that_cannot_be_loaded_names_its_file_and_prints_nothing(tmp_path, capfd):
+    bad = helper.make_graph(
+        [helper.make_node("NoSuchOperator", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
+    )
+    path = tmp_path / "bad.onnx"
+    onnx.save(helper.make_model(bad, ir_version=10), path)
+    with pytest.raises(GraphError) as error:
+        loaded(path)
+    assert str(error.value).startswith(f"{path}: ONNX Runtime cannot load it: ")
+    assert "NoSuchOperator" in str(error.value)
+    assert capfd.readouterr().out == ""
+
+
+def test_a_file_that_is_no_graph_is_refused_when_it_is_declared(tmp_path):
+    path = tmp_path / "x.onnx"
+    path.write_bytes(b"no graph at all")
+    with pytest.raises(GraphFileError):
+        Graph(path)
+
+
+def test_a_run_that_fails_names_the_file_and_the_shapes(doubles):
+    graph = loaded(doubles)
+    with pytest.raises(GraphError) as error:
+        graph.run({"x": np.ones((2, 3), np.float32)}, ["y"])
+    assert str(error.value).startswith(
+        f"{doubles}: ONNX Runtime failed on x float32 [2, 3]: [ONNXRuntimeError]"
+    )
+
+
+def test_inputs_may_be_read_only(doubles):
+    x = np.ones(3, np.float32)
+    x.flags.writeable = False
+    assert loaded(doubles).run({"x": x}, ["y"])["y"].tolist() == [2, 2, 2]
+
+
+# In place
+
+
+class Decoder:
+    """The decoder of an export, on a stage's own terms."""
+
+    def __init__(self, folder):
+        self.stage = OnnxStage(folder / "decoder.onnx", when=When.SPAN)
+        self.stage.load(Runtime())
+        self.cache = Full().make(self.stage.cache_pairs, 32, np.zeros)
+        axes = {port.name: port.axes for port in self.stage.reads}
+        self.hidden = axes["inputs_embeds"][-1]
+        self.layers = axes["deepstack_embeds"][0]
+
+    def forward(self, slot, embeds):
+        """The logits of all rows of embeds [S, H], which go on after what the slot holds."""
+        start, count = len(slot.index), len(embeds)
+        binding = self.cache.bind([slot], [np.arange(start, start + count)])
+        places = np.broadcast_to(np.arange(start, start + count), (3, 1, count))
+        layers = self.layers if isinstance(self.layers, int) else 1
+        feeds = {
+            "inputs_embeds": embeds[None],
+            "position_ids": places,
+            "deepstack_embeds": np.zeros((layers, 1, 1, self.hidden), np.float32),
+            "logit_index": np.arange(count)[None],
+            **binding.pasts,
+            **binding.ports,
+        }
+        logits = self.stage(feeds)["logits"][0]
+        self.cache.settle([slot])
+        return logits
+
+
+@pytest.fixture(scope="module")
+def decoder(tiny_pipeline):
+    return Decoder(tiny_pipeline)
+
+
+def embeds(decoder, count, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(count, decoder.hidden)).astype(np.float32)
+
+
+def test_a_stage_takes_its_ports_from_the_graph_and_pairs_pasts_with_presents(decoder):
+    stage = decoder.stage
+    assert [port.name for port in stage.writes] == ["logits"]
+    assert {pair.part for pair in stage.cache_pairs} == {"key", "value"}
+    assert len(stage.cache_pairs) == 2 * (1 + max(pair.layer for pair in stage.cache_pairs))
+    for pair in stage.cache_pairs:
+        assert pair.past.name == f"past_key_values.{pair.layer}.{pair.part}"
+        assert pair.present.name == f"present.{pair.layer}.{pair.part}"
+
+
+def test_buffers_are_extended_in_place_and_give_what_one_pass_gives(decoder):
+    given = embeds(decoder, 9)
+    whole = decoder.forward(decoder.cache.lease(), given)
+    slot = decoder.cache.lease()
+    parts = [decoder.forward(slot, given[begin:end]) for begin, end in ((0, 4), (4, 5), (5, 9))]
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=2e-5)
+    past = next(iter(slot.pasts.values()))
+    assert past[:, :, :9].any()
+    assert not past[:, :, 9:].any()
+
+
+def test_slots_do_not_see_each_other(decoder):
+    alone = [decoder.forward(decoder.cache.lease(), embeds(decoder, 6, seed)) for seed in range(3)]
+    slots = [decoder.cache.lease() for _ in range(3)]
+    for begin in range(0, 6, 2):
+        for seed, slot in enumerate(slots):
+            logits = decoder.forward(slot, embeds(decoder, 6, seed)[begin : begin + 2])
+            np.testing.assert_allclose(logits, alone[seed][begin : begin + 2], atol=2e-5)
+
+
+def test_a_fork_goes_on_by_itself(decoder):
+    slot = decoder.cache.lease()
+    decoder.forward(slot, embeds(decoder, 4))
+    fork = slot.fork()
+    one = decoder.forward(slot, embeds(decoder, 2, seed=1))
+    two = decoder.forward(fork, embeds(decoder, 2, seed=2))
+    assert np.abs(one - two).max() > 0.01
+    fresh = np.concatenate([embeds(decoder, 4), embeds(decoder, 2, seed=2)])
+    expected = decoder.forward(decoder.cache.lease(), fresh)[4:]
+    np.testing.assert_allclose(two, expected, atol=2e-5)
+
+
+def test_a_slot_that_went_back_goes_on_as_if_nothing_had_been(decoder):
+    given = embeds(decoder, 8)
+    whole = decoder.forward(decoder.cache.lease(), given)
+    slot = decoder.cache.lease()
+    decoder.forward(slot, np.concatenate([given[:3], embeds(decoder, 5, seed=7)]))
+    slot.truncate(3)
+    np.testing.assert_allclose(decoder.forward(slot, given[3:]), whole[3:], atol=2e-5)
+
+
+def test_memory_that_was_used_by_another_sequence_changes_nothing(decoder):
+    first = decoder.cache.lease()
+    decoder.forward(first, embeds(decoder, 20, seed=3))
+    first.close()
+    again = decoder.cache.lease()
+    assert again.pasts is first.pasts
+    fresh = decoder.forward(decoder.cache.lease(), embeds(decoder, 5))
+    np.testing.assert_array_equal(decoder.forward(again, embeds(decoder, 5)), fresh)
+
+
+def test_logits_that_somebody_holds_are_not_written_over(decoder):
+    slot = decoder.cache.lease()
+    held = [decoder.forward(slot, embeds(decoder, 1, seed)) for seed in range(20)]
+    copies = [logits.copy() for logits in held]
+    for _ in range(20):
+        decoder.forward(decoder.cache.lease(), embeds(decoder, 1, seed=99))
+    for logits, copy in zip(held, copies, strict=True):
+        np.testing.assert_array_equal(logits, copy)
+
+
+def test_bindings_are_kept_for_as_many_slots_as_there_may_be_and_no_more(decoder, monkeypatch):
+    monkeypatch.setattr("triptych.core.graph._MOST_BINDINGS", 2)
+    decoder.stage.graph._bindings.clear()
+    alone = decoder.forward(decoder.cache.lease(), embeds(decoder, 3))
+    slots = [decoder.cache.lease() for _ in range(4)]
+    for place in range(3):
+        for slot in slots:
+            logits = decoder.forward(slot, embeds(decoder, 3)[place : place + 1])
+            np.testing.assert_allclose(logits[0], alone[place], atol=2e-5)
+    assert len(decoder.stage.graph._bindings) == 2
+
+
+def test_a_wrong_input_names_the_file_and_leaves_the_slot_as_it_was(decoder):
+    slot = decoder.cache.lease()
+    decoder.forward(slot, embeds(decoder, 3))
+    with pytest.raises(GraphError, match=r"decoder.onnx: ONNX Runtime failed on .*inputs_embeds"):
+        decoder.forward(slot, np.zeros((2, decoder.hidden + 1), np.float32))
+    assert len(slot.index) == 3
+    expected = decoder.forward(decoder.cache.lease(), embeds(decoder, 5))[3:]
+    np.testing.assert_allclose(decoder.forward(slot, embeds(decoder, 5)[3:]), expected, atol=2e-5)
