@@ -1,4 +1,4 @@
-"""The three graphs of an export, driven by hand: plain ONNX Runtime sessions and one KV buffer."""
+"""The three graphs of an export, driven by hand: ONNX Runtime sessions and one KV buffer."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from triptych.core.graph import session_options
+from triptych.core.stages import Runtime
+
 Array = np.ndarray[Any, Any]
 
 
 class Graphs:
-    """Sessions over the graphs in a folder, each with one thread."""
+    """Sessions over the graphs in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        # On the pool of the process: once a pipeline has made it, no session has its own.
+        options = session_options(Runtime())
         self._sessions = {
             name: onnxruntime.InferenceSession(
                 folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"]
