@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models
 
@@ -21,6 +21,8 @@ SAMPLES = [
     "नमस्ते",
     " ",
 ]
+UNHURRIED = settings(deadline=None)
+"""A busy machine is no failure."""
 TEXTS = st.lists(st.sampled_from(SAMPLES) | st.text(max_size=8), max_size=5).map("".join)
 
 
@@ -45,18 +47,21 @@ def stream(tokens: Sequence[int], decode: Callable[[Sequence[int]], str]) -> lis
     return [*(text.push(token) for token in tokens), text.flush()]
 
 
+@UNHURRIED
 @given(TEXTS, st.lists(st.integers(1, 6), min_size=1, max_size=6))
 def test_pieces_add_up_to_the_text_wherever_its_bytes_are_cut(text: str, sizes: list[int]) -> None:
     pieces, decode = cut(text.encode(), sizes)
     assert "".join(stream(range(len(pieces)), decode)) == text
 
 
+@UNHURRIED
 @given(TEXTS.filter(lambda text: "\ufffd" not in text), st.lists(st.integers(1, 6), min_size=1))
 def test_a_piece_never_holds_half_a_character(text: str, sizes: list[int]) -> None:
     pieces, decode = cut(text.encode(), sizes)
     assert not any("\ufffd" in piece for piece in stream(range(len(pieces)), decode))
 
 
+@UNHURRIED
 @given(st.binary(max_size=200), st.lists(st.integers(1, 6), min_size=1, max_size=6))
 @example(b"\x80" * 100, [1])
 @example(b"\xf0\x9f\x91" * 40, [3])
@@ -66,6 +71,7 @@ def test_bytes_that_are_no_text_add_up_too(data: bytes, sizes: list[int]) -> Non
     assert "".join(stream(range(len(pieces)), decode)) == data.decode(errors="replace")
 
 
+@UNHURRIED
 @given(TEXTS, st.integers(0, 40), st.data())
 def test_special_tokens_may_stand_anywhere(text: str, count: int, data: st.DataObject) -> None:
     tokens = list(text.encode())
@@ -122,6 +128,7 @@ def first_stop(text: str, stops: Sequence[str]) -> str | None:
 STOPS = st.lists(st.text("abc", min_size=1, max_size=4), max_size=3)
 
 
+@UNHURRIED
 @given(st.lists(st.text("abc", max_size=3), max_size=12), STOPS)
 @example(["a", "b", "c"], ["abc", "b"])
 @example(["abc"], ["abc", "b"])
