@@ -250,10 +250,9 @@ class _Check:
             name = write.port.name
             before = _Written(write.port, None) if name == SOURCE.name else available.get(name)
             if before is not None and name not in own_reads:
-                writer = before.place.label if before.place else "the core"
                 raise _wrong(
                     place,
-                    f"writes {name!r}, which {writer} writes already; a stage that rewrites a "
+                    f"writes {name!r}, which {self._writer(before)} writes already; a stage that rewrites a "
                     "port reads it, too",
                     sorted(available),
                 )
@@ -343,7 +342,7 @@ class _Check:
 
     def _connect(self, place: Part, read: Read, written: _Written) -> Read:
         port, wanted = written.port, read.port
-        writer = written.place.label if written.place else "the core"
+        writer = self._writer(written)
         if not same_dtype(port.dtype, wanted.dtype):
             raise _wrong(
                 place,
@@ -366,6 +365,12 @@ class _Check:
                 (),
             )
         return replace(read, batch_axis=batch_axis)
+
+    def _writer(self, written: _Written) -> str:
+        if written.place is not None:
+            return written.place.label
+        offered = {port.name for port in self.offers}
+        return "the processor" if written.port.name in offered else "the core"
 
     def _same(self, ours: Axis, theirs: Axis) -> bool:
         """Whether two axes agree; learns the number that a letter stands for."""
