@@ -252,8 +252,8 @@ class _Check:
             if before is not None and name not in own_reads:
                 raise _wrong(
                     place,
-                    f"writes {name!r}, which {self._writer(before)} writes already; a stage that rewrites a "
-                    "port reads it, too",
+                    f"writes {name!r}, which {self._writer(before)} writes already; a stage that "
+                    "rewrites a port reads it, too",
                     sorted(available),
                 )
             if name in REDUCTIONS and wired.stage.when is When.INPUT:
