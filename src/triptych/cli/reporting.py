@@ -21,9 +21,6 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 """The exit code when nobody reads the output any more: 128 and the number of SIGPIPE."""
 
-EXPORT_PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "ml_dtypes", "safetensors")
-"""What the extra `export` installs."""
-
 
 @contextmanager
 def reporting(*, debug: bool) -> Iterator[None]:
@@ -70,9 +67,5 @@ def close_output() -> None:
 def _message(error: Exception, *, debug: bool) -> tuple[str, int]:
     if isinstance(error, TriptychError):
         return str(error), error.exit_code
-    if isinstance(error, ModuleNotFoundError):
-        package = (error.name or "").partition(".")[0]
-        if package in EXPORT_PACKAGES:
-            return f"this needs {package}: pip install 'triptych[export]'", MENDABLE
     remedy = "" if debug else "\n  run it again with --debug to see where, and report it"
     return f"{type(error).__name__}: {error}{remedy}", FAULT

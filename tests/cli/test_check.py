@@ -1,0 +1,78 @@
+"""`triptych check`."""
+
+import pytest
+
+
+def test_it_says_what_reads_and_writes_which_port(triptych, tiny_pipeline):
+    done = triptych("check", tiny_pipeline)
+    assert (done.code, done.err) == (0, "")
+    assert done.out == (
+        f"OK  {tiny_pipeline / 'pipeline.yaml'}\n"
+        "  request -> processor hf -> tokens and media\n"
+        "  INPUT, once on what enters a sequence:\n"
+        "    vision_encoder\n"
+        "      reads   pixel_values, image_grid_thw from processor\n"
+        "      writes  image_features, deepstack_features\n"
+        "    mrope\n"
+        "      reads   visual_index, start_position from core; image_grid_thw from processor\n"
+        "      writes  position_ids, next_position\n"
+        "  SPAN, on each slice that is forwarded:\n"
+        "    embeddings\n"
+        "      reads   input_ids from core\n"
+        "      writes  inputs_embeds\n"
+        "    merge\n"
+        "      reads   inputs_embeds from embeddings; visual_index from core; "
+        "image_features, deepstack_features from vision_encoder\n"
+        "      writes  inputs_embeds, deepstack_embeds\n"
+        "    decoder\n"
+        "      reads   inputs_embeds, deepstack_embeds from merge; "
+        "attention_mask, 6 past tensors from its cache (full); position_ids from mrope; "
+        "logit_index from core\n"
+        "      writes  logits\n"
+        "  decoder's logits -> greedy -> token\n"
+        "  strategy: autoregressive; it ends with an end token, or 100 new tokens\n"
+    )
+
+
+def test_it_reads_no_weights(triptych, tiny_pipeline, monkeypatch):
+    from triptych.core.graph import Graph
+
+    def load(*_):
+        raise AssertionError("a weight was read")
+
+    monkeypatch.setattr(Graph, "load", load)
+    assert triptych("check", tiny_pipeline).code == 0
+
+
+def test_labels_settings_and_replacements_are_told(triptych, tiny_pipeline):
+    done = triptych(
+        "check", tiny_pipeline, "--set=sampler=[{temperature: 0.5}, {top_k: 7}, draw]",
+        "--set=decoder.cache.window=64", "--set=stop.strings=[a, b]",
+        "--replace=mrope={mrope: 2}", "--replace=embeddings={onnx: "
+        "{graph: embeddings.onnx, when: span}}",
+    )  # fmt: skip
+    assert done.code == 0
+    assert "    embeddings (onnx)\n" in done.out
+    assert "from its cache (window size=64, sinks=4, slack=64)" in done.out
+    assert "decoder's logits -> temperature 0.5 -> top_k 7 -> draw -> token\n" in done.out
+    assert "an end token or one of 2 strings, or 100 new tokens" in done.out
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "cause"),
+    [
+        ("--remove=merge", "vision_encoder", "writes 'image_features', which nobody reads"),
+        ("--remove=mrope", "decoder", "reads 'position_ids', which nobody writes"),
+        ("--set=sampler=[{top_k: 7}, greedy]", "sampler.top_k", "has no effect"),
+        ("--set=decoder.graph=no.onnx", "decoder.graph", "there is no file 'no.onnx'"),
+    ],
+)
+def test_what_does_not_fit_is_the_error_of_the_config_and_the_code_2(
+    triptych, tiny_pipeline, change, place, cause
+):
+    done = triptych("check", tiny_pipeline, change)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: ")
+    assert place in done.err
+    assert "Traceback" not in done.err
+    assert cause in done.err

@@ -1,0 +1,24 @@
+"""`triptych schema`."""
+
+import json
+
+from jsonschema import Draft7Validator
+from ruamel.yaml import YAML
+
+
+def test_it_accepts_the_pipelines_that_run_and_no_misspelt_ones(triptych, tiny_pipeline):
+    done = triptych("schema")
+    assert (done.code, done.err) == (0, "")
+    schema = json.loads(done.out)
+    Draft7Validator.check_schema(schema)
+    validator = Draft7Validator(schema)
+    document = YAML(typ="safe").load((tiny_pipeline / "pipeline.yaml").read_text())
+    assert list(validator.iter_errors(document)) == []
+    assert list(validator.iter_errors({**document, "sampler": [{"tpo_p": 0.9}, "draw"]}))
+
+
+def test_it_knows_the_components_of_a_plugin_file(triptych, plugin_file):
+    hook = "@hookimpl\ndef samplers():\n    return [Component('mine', ':Mine', 'of mine')]\n"
+    path = plugin_file(hook, "class Mine:\n    keeps_winner = False\n")
+    assert '"local/mine"' in triptych("schema", "--plugin", path).out
+    assert '"local/mine"' not in triptych("schema").out
