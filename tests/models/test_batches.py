@@ -16,13 +16,15 @@ from triptych.models.sketch.conversations import (
 )
 from triptych.models.sketch.labels import COLOR_INDEX, CONTENT_INDEX, patch_labels
 from triptych.models.sketch.scenes import draw_pattern, draw_shapes, draw_texts
+from triptych.models.sketch.schedule import Phase
 from triptych.models.sketch.tokenizer import train_tokenizer
 
 TOKENIZER = train_tokenizer(600, conversations=200)
 
 
 def batch(seed: int = 0, step: int = 0, shard: int = 0, side: int = 96):
-    return training_batch(TOKENIZER, seed, step, shard, count=6, side=side, any_size=False)
+    phase = Phase(0.0, side, any_size=False, drill=False)
+    return training_batch(TOKENIZER, seed, step, shard, count=6, phase=phase)
 
 
 def same(first, second) -> bool:
@@ -130,3 +132,17 @@ def test_training_never_draws_a_held_out_picture() -> None:
     }
     assert len(held) == 40
     assert not held & drawn
+
+
+def test_a_drill_asks_short_questions_about_one_of_several_things() -> None:
+    def tasks(*, drill: bool) -> list[str]:
+        drawn = (
+            draw_conversation(Random(s), ((96, 96), (96, 96)), drill=drill) for s in range(200)
+        )
+        return [turn.exchange.task for one in drawn for turn in one.turns]
+
+    broad, drill = tasks(drill=False), tasks(drill=True)
+    assert len(drill) > 1.2 * len(broad)
+    for task in ("color", "position", "shape"):
+        assert drill.count(task) / len(drill) > 1.15 * broad.count(task) / len(broad), task
+    assert set(drill) == set(broad)

@@ -20,7 +20,7 @@ from triptych.models.sketch.evaluate import Reference
 from triptych.models.sketch.forward import AuxiliaryHeads, hidden_states, losses
 from triptych.models.sketch.optimizer import FLOOR, learning_share
 from triptych.models.sketch.parallel import Team
-from triptych.models.sketch.schedule import Schedule, ScheduleError, pictures
+from triptych.models.sketch.schedule import Schedule, ScheduleError, phase_at
 from triptych.models.sketch.tokenizer import train_tokenizer
 from triptych.models.sketch.train import train
 from triptych.models.sketch.trainer import Options, Trainer
@@ -166,9 +166,10 @@ def test_rates_warm_up_and_fall_to_the_floor() -> None:
 
 
 def test_pictures_grow_with_the_run() -> None:
-    assert [pictures(p)[0] for p in (0.0, 0.32, 0.33, 0.46, 0.47, 1.0)] == [
-        96, 96, 128, 128, 192, 192,
-    ]  # fmt: skip
+    sides = [phase_at(progress).side for progress in (0.0, 0.32, 0.33, 0.46, 0.47, 1.0)]
+    assert sides == [96, 96, 128, 128, 192, 192]
+    assert phase_at(0.9).drill
+    assert not phase_at(0.5).drill
     assert Schedule(10, None).progress(5) == 0.5
 
 

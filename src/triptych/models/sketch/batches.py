@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from triptych.models.sketch.conversations import Conversation, draw_conversation
 from triptych.models.sketch.labels import merge_order, patch_labels
+from triptych.models.sketch.schedule import Phase
 from triptych.models.sketch.sizes import MERGE, PATCH, Size, draw_size, places, resized
 from triptych.models.sketch.tokenizer import (
     IM_END,
@@ -186,16 +187,17 @@ def _similar_sizes(random: Random, side: int, *, any_size: bool) -> list[Size]:
 
 
 def training_batch(
-    tokenizer: Tokenizer, seed: int, step: int, shard: int, *, count: int, side: int, any_size: bool
+    tokenizer: Tokenizer, seed: int, step: int, shard: int, *, count: int, phase: Phase
 ) -> Batch:
     """A shard of a training step's batch: a pure function of its arguments.
 
     The shards of one step have pictures of the same sizes, so that they cost about the same.
     """
-    sizes = _similar_sizes(Random(f"train {seed} {step} sizes"), side, any_size=any_size)
+    random = Random(f"train {seed} {step} sizes")
+    sizes = _similar_sizes(random, phase.side, any_size=phase.any_size)
     random = Random(f"train {seed} {step} {shard}")
     conversations = [
-        draw_conversation(random, (random.choice(sizes), random.choice(sizes)))
+        draw_conversation(random, (random.choice(sizes), random.choice(sizes)), drill=phase.drill)
         for _ in range(count)
     ]
     return collate(conversations, tokenizer)

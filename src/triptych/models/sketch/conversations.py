@@ -33,13 +33,41 @@ from triptych.models.sketch.sizes import Size, draw_size
 
 Message = dict[str, object]
 
-KINDS = {"shapes": 40, "texts": 26, "pattern": 9, "pair": 10, "later": 5, "facts": 10}
-"""Kinds of conversation and how often each is trained on, of 100."""
 
-SHAPE_TASKS = {"describe": 3, "json": 2, "color": 4, "colors": 1, "shape": 3, "position": 3,
-               "size": 1, "count": 4, "exists": 2, "follow_up": 3}  # fmt: skip
-TEXT_TASKS = {"read": 10, "describe": 2, "json": 1, "color": 1, "colors": 1, "position": 1}
-PATTERN_TASKS = {"pattern": 4, "describe": 2, "colors": 2, "json": 1}
+@dataclass(frozen=True)
+class Mix:
+    """How often each kind of conversation and each task is trained on, as weights."""
+
+    kinds: dict[str, int]
+    tasks: dict[str, dict[str, int]]
+    """By kind of scene."""
+    questions: tuple[int, int]
+    """Fewest and most questions of a conversation."""
+
+
+BROAD = Mix(
+    {"shapes": 40, "texts": 26, "pattern": 9, "pair": 10, "later": 5, "facts": 10},
+    {
+        "shapes": {"describe": 3, "json": 2, "color": 4, "colors": 1, "shape": 3, "position": 3,
+                   "size": 1, "count": 4, "exists": 2, "follow_up": 3},
+        "texts": {"read": 10, "describe": 2, "json": 1, "color": 1, "colors": 1, "position": 1},
+        "pattern": {"pattern": 4, "describe": 2, "colors": 2, "json": 1},
+    },
+    questions=(2, 5),
+)  # fmt: skip
+"""Everything, so that the model learns to see and to speak."""
+
+DRILL = Mix(
+    {"shapes": 44, "texts": 26, "pattern": 6, "pair": 10, "later": 5, "facts": 6},
+    {
+        "shapes": {"describe": 2, "json": 1, "color": 6, "colors": 1, "shape": 5, "position": 6,
+                   "size": 2, "count": 3, "exists": 2, "follow_up": 4},
+        "texts": {"read": 10, "describe": 1, "json": 1, "color": 3, "colors": 1, "position": 3},
+        "pattern": BROAD.tasks["pattern"],
+    },
+    questions=(3, 7),
+)  # fmt: skip
+"""Short questions about one of several things: what is seen must be found by what was asked."""
 
 TASKS = (
     "color", "shape", "position", "pattern", "capital", "describe", "count", "read", "compare",
@@ -139,19 +167,19 @@ def _fact(random: Random) -> Exchange:
     return Exchange("chat", random.choice(questions), answer)
 
 
-def draw_scene(kind: str, size: Size, random: Random) -> tuple[Scene, dict[str, int]]:
-    """A scene of a kind, and the tasks to ask about it with their weights."""
-    if kind == "texts":
-        return draw_texts(size, random), TEXT_TASKS
-    if kind == "pattern":
-        return draw_pattern(size, random), PATTERN_TASKS
-    return draw_shapes(size, random), SHAPE_TASKS
+def draw_scene(kind: str, size: Size, random: Random) -> Scene:
+    """A scene of a kind: shapes, texts or pattern."""
+    draw = {"texts": draw_texts, "pattern": draw_pattern, "shapes": draw_shapes}[kind]
+    return draw(size, random)
 
 
-def draw_conversation(random: Random, sizes: tuple[Size, Size]) -> Conversation:
+def draw_conversation(
+    random: Random, sizes: tuple[Size, Size], *, drill: bool = False
+) -> Conversation:
     """A conversation to train on. `sizes`: of its first and second picture, if it has them."""
-    kind = _weighted(KINDS, random)
-    number = random.randint(2, 5)
+    mix = DRILL if drill else BROAD
+    kind = _weighted(mix.kinds, random)
+    number = random.randint(*mix.questions)
     turns: list[Turn] = []
     if kind == "facts":
         turns = [Turn((), _varied(_fact(random), random)) for _ in range(number)]
@@ -171,8 +199,8 @@ def draw_conversation(random: Random, sizes: tuple[Size, Size]) -> Conversation:
         parts = random.choices(kinds, (6, 3, 1), k=2) if kind == "later" else [kind]
         number = max(1, number // len(parts)) if kind == "later" else number
         for part, size in zip(parts, sizes, strict=False):
-            scene, weights = draw_scene(part, size, random)
-            for index, one in enumerate(_ask(scene, weights, number, random)):
+            scene = draw_scene(part, size, random)
+            for index, one in enumerate(_ask(scene, mix.tasks[part], number, random)):
                 turns.append(Turn((scene,) if not index else (), one))
     system = random.choice(SYSTEM_PROMPTS) if random.random() < 0.06 else None
     return Conversation(system, tuple(turns))
@@ -234,7 +262,7 @@ def _held_out_turns(
         kinds = {"pattern": 1}
     elif task in ("count", "exists", "shape", "size", "follow_up"):
         kinds = {"shapes": 1}
-    scene, _ = draw_scene(_weighted(kinds, random), sizes[0], random)
+    scene = draw_scene(_weighted(kinds, random), sizes[0], random)
     if task == "follow_up":
         both = ask_follow_up(scene, random)
         if both is None:

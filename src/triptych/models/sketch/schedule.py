@@ -7,8 +7,26 @@ from dataclasses import dataclass
 
 from triptych.core.errors import TriptychError
 
-PHASES = ((0.0, 96, False), (0.33, 128, False), (0.47, 192, True))
-"""From which progress on: longest side in pixels, and whether large and oblong ones are drawn."""
+
+@dataclass(frozen=True)
+class Phase:
+    """What is drawn and asked in a part of a run, from a progress between 0 and 1 on."""
+
+    start: float
+    side: int
+    """Longest side of most pictures, in pixels."""
+    any_size: bool
+    """Whether large and oblong pictures are drawn too."""
+    drill: bool
+    """Whether short questions about one of several things prevail."""
+
+
+PHASES = (
+    Phase(0.0, 96, any_size=False, drill=False),
+    Phase(0.33, 128, any_size=False, drill=False),
+    Phase(0.47, 192, any_size=True, drill=False),
+    Phase(0.63, 192, any_size=True, drill=True),
+)
 
 AUXILIARY_END = 0.2
 """The auxiliary loss starts with weight 1 and falls in a straight line to this."""
@@ -48,10 +66,9 @@ class Schedule:
         return self.elapsed() / (60 * self.minutes)
 
 
-def pictures(progress: float) -> tuple[int, bool]:
-    """Longest side, and whether any size is drawn, at this progress."""
-    _, side, any_size = max(phase for phase in PHASES if phase[0] <= progress)
-    return side, any_size
+def phase_at(progress: float) -> Phase:
+    """The phase that a run is in at this progress."""
+    return next(phase for phase in reversed(PHASES) if phase.start <= progress)
 
 
 def auxiliary_weight(progress: float) -> float:

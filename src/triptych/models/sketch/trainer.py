@@ -18,7 +18,7 @@ from triptych.models.sketch.checkpoint import save_checkpoint
 from triptych.models.sketch.forward import AuxiliaryHeads, losses
 from triptych.models.sketch.optimizer import Optimizers
 from triptych.models.sketch.parallel import SHARDS, Team
-from triptych.models.sketch.schedule import Schedule, auxiliary_weight, pictures
+from triptych.models.sketch.schedule import Schedule, auxiliary_weight, phase_at
 from triptych.models.sketch.teacher_forced import answer_accuracy, held_out_batches
 from triptych.models.sketch.tokenizer import train_tokenizer
 
@@ -116,12 +116,12 @@ class Trainer:
         Clocks differ, so rank 0 decides both; the numbers travel with the gradients.
         """
         options = self.options
-        side, any_size = pictures(progress)
+        phase = phase_at(progress)
         numbers = [0.0, 0.0, 0.0, 0.0]
         for shard in self.team.shards:
             batch = training_batch(
                 self.tokenizer, options.seed, self.step, shard,
-                count=options.conversations // SHARDS, side=side, any_size=any_size,
+                count=options.conversations // SHARDS, phase=phase,
             )  # fmt: skip
             with torch.autocast("cpu", torch.bfloat16, enabled=options.bfloat16):
                 answers, auxiliary = losses(self.model, self.heads, batch)
@@ -143,7 +143,7 @@ class Trainer:
         now, sums = time.monotonic(), self.sums
         left = self.schedule.elapsed() * (1 - progress) / max(progress, 1e-6) / 60
         self.say(
-            f"step {self.step} {progress:6.1%} side {pictures(progress)[0]} "
+            f"step {self.step} {progress:6.1%} side {phase_at(progress).side} "
             f"answers {sums.answers / sums.steps:.4f} "
             f"auxiliary {sums.auxiliary / sums.steps:.4f} "
             f"{(now - sums.since) / sums.steps:.2f} s/step, {left:.0f} min left"
