@@ -25,7 +25,8 @@ def triptych(capsys, monkeypatch):
     """Runs the command line: ``triptych("run", folder, "--text", "hi", stdin="")``."""
 
     def call(*arguments, stdin=""):
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        typed = io.StringIO(stdin) if isinstance(stdin, str) else stdin
+        monkeypatch.setattr("sys.stdin", typed)
         capsys.readouterr()
         code = main([str(argument) for argument in arguments])
         seen = capsys.readouterr()

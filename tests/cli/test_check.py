@@ -58,6 +58,54 @@ def test_labels_settings_and_replacements_are_told(triptych, tiny_pipeline):
     assert "an end token or one of 2 strings, or 100 new tokens" in done.out
 
 
+def test_a_pipeline_for_text_alone(triptych, tiny_pipeline):
+    done = triptych("check", tiny_pipeline, "--remove=vision_encoder", "--remove=merge")
+    assert (done.code, done.err) == (0, "")
+    assert "vision" not in done.out
+    assert "inputs_embeds from embeddings; " in done.out
+    assert "; deepstack_embeds from nobody, so a constant stands in; " in done.out
+
+
+REDUCER = """
+from triptych import Port, When
+
+
+class Half:
+    when = When.INPUT
+    whole = False
+    reads = (Port("image_features", "float", ("N", "H")),)
+    writes = (Port("keep_rows", "bool", ("N",)),)
+    cache_pairs = ()
+
+    def __call__(self, ports):
+        rows = len(ports["image_features"])
+        return {"keep_rows": numpy.arange(rows) % 2 == 0}
+"""
+REDUCER_HOOK = """
+import numpy
+
+
+@hookimpl
+def stages():
+    return [Component("half", ":Half", "keeps every second row")]
+"""
+
+
+def test_an_inserted_stage_is_told_under_its_label(triptych, tiny_pipeline, plugin_file):
+    path = plugin_file(REDUCER_HOOK, REDUCER)
+    change = ["--insert=after vision_encoder: {local/half: , as: thinner}", "--plugin", path]
+    done = triptych("check", tiny_pipeline, *change)
+    assert (done.code, done.err) == (0, "")
+    assert (
+        "    thinner (local/half)\n"
+        "      reads   image_features from vision_encoder\n"
+        "      writes  keep_rows\n"
+    ) in done.out
+    drawing = triptych("show", tiny_pipeline, "--mermaid", *change).out
+    assert '    stage1["thinner (local/half)"]\n' in drawing
+    assert '  stage1 -->|"keep_rows"| core\n' in drawing
+
+
 @pytest.mark.parametrize(
     ("change", "place", "cause"),
     [

@@ -1,5 +1,6 @@
 """`triptych run`."""
 
+import io
 import json
 import re
 import shutil
@@ -77,6 +78,13 @@ def test_a_system_message_is_heard(triptych, tiny_pipeline, expected):
 def test_text_may_come_from_stdin(triptych, tiny_pipeline, expected):
     done = triptych("run", tiny_pipeline, "--text=-", "--max-new-tokens=24", stdin="Hello\n")
     assert done.out == f"{expected['text'].text}\n"
+
+
+def test_stdin_that_is_no_text_is_refused(triptych, tiny_pipeline):
+    stdin = io.TextIOWrapper(io.BytesIO(b"caf\xe9"), encoding="utf-8")
+    done = triptych("run", tiny_pipeline, "--text=-", stdin=stdin)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "error: stdin is not text in utf-8: unexpected end of data\n"
 
 
 def test_json_is_one_object_with_the_fields_that_are_promised(

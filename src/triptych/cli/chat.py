@@ -11,7 +11,7 @@ from triptych.cli import arguments as args
 from triptych.cli.interrupt import Interruptible
 from triptych.cli.opening import Changes, Sampling
 from triptych.cli.reporting import reporting
-from triptych.cli.terminal import remark
+from triptych.cli.terminal import decoding, remark
 
 PROMPT = "> "
 
@@ -82,7 +82,8 @@ def chat(  # noqa: PLR0913  # one parameter per flag
 def _lines() -> Iterator[str]:
     """What is typed, or what comes through the pipe, a line at a time."""
     if not sys.stdin.isatty():
-        yield from (line.rstrip("\r\n") for line in sys.stdin)
+        with decoding():
+            yield from (line.rstrip("\r\n") for line in sys.stdin)
         return
     _edit_lines()
     remark("/help lists the commands, Ctrl-D leaves")

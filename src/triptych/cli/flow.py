@@ -70,11 +70,18 @@ def flow_of(assembly: Assembly) -> Flow:
 
 def spoken(part: Part) -> str:
     """A part with its settings: ``top_k 50``, ``window size=1024, sinks=4``."""
-    values = part.settings.model_dump() if part.settings is not None else {}
+    names = type(part.settings).model_fields if part.settings is not None else ()
+    values = {name: _said(getattr(part.settings, name)) for name in names}
     if part.entry.component.main in values and len(values) == 1:
         return f"{part.name} {next(iter(values.values()))}"
-    said = ", ".join(f"{key}={value}" for key, value in values.items())
+    said = ", ".join(f"{name}={value}" for name, value in values.items())
     return f"{part.name} {said}" if said else part.name
+
+
+def _said(value: object) -> str:
+    from triptych.core.config.part import Part
+
+    return f"({spoken(value)})" if isinstance(value, Part) else str(value)
 
 
 def lines_of(flow: Flow) -> Iterator[str]:
@@ -99,7 +106,7 @@ def _step_lines(step: Step) -> Iterator[str]:
 
 def _from(source: str, ports: tuple[str, ...], step: Step) -> str:
     if source == ABSENT:
-        return f"{', '.join(ports)}: nobody writes it, a constant stands in"
+        return f"{', '.join(ports)} from nobody, so a constant stands in"
     whose = f"its cache ({step.cache})" if source == CACHE else source
     return f"{', '.join(ports)} from {whose}"
 

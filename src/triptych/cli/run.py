@@ -11,7 +11,7 @@ from triptych.cli import arguments as args
 from triptych.cli.interrupt import Interruptible
 from triptych.cli.opening import Changes, Sampling
 from triptych.cli.reporting import INTERRUPTED, reporting
-from triptych.cli.terminal import Waiting, harmless, remark
+from triptych.cli.terminal import Waiting, decoding, harmless, remark
 
 if TYPE_CHECKING:
     from triptych.core.reply import Reply
@@ -164,4 +164,5 @@ def _question(text: str) -> str:
     """What `--text` says; stdin without the newline that ends it."""
     if text != STDIN:
         return text
-    return sys.stdin.read().removesuffix("\n")
+    with decoding():
+        return sys.stdin.read().removesuffix("\n")

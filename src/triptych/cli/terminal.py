@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+
+from triptych.core.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,6 +42,15 @@ def remark(text: str) -> None:
     import typer
 
     typer.secho(text, err=True, dim=True)
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Reading stdin inside. Raises InputError where it is not text in its encoding."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise InputError(f"stdin is not text in {error.encoding}: {error.reason}") from error
 
 
 class Waiting:
