@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from tests.plugins.strategies.stateful import RepetitionPenalty
 from triptych import Component, InputError, Settings, hookimpl
 from triptych.core.config.errors import Where
 from triptych.core.config.part import Part
@@ -48,12 +49,16 @@ def stages():
         Component("decode", ":Decode", "logits"),
         Component("windowed", ":Windowed", "logits, with a cache of choice"),
         Component("unloadable", ":Unloadable", "fails to load"),
+        Component("every_third", ":EveryThird", "keeps every nth visual row", main="nth"),
     ]
 
 
 @hookimpl
 def samplers():
-    return [Component("liar", ":Liar", "chooses what is not there", role="choose")]
+    return [
+        Component("liar", ":Liar", "chooses what is not there", role="choose"),
+        Component("penalty", ":Penalty", "makes repetition unlikely", main="factor", role="warp"),
+    ]
 
 
 class Numbers:
@@ -268,6 +273,31 @@ class Unloadable(Decode):
 
     def load(self, runtime):
         raise OSError("no such weights")
+
+
+class EveryThird:
+    class Settings(Settings):
+        nth: int = 3
+
+    when = When.INPUT
+    whole = False
+    reads = (Port("image_features", "float32", ("N", "H")),)
+    writes = (Port("keep_rows", "bool", ("N",)),)
+    cache_pairs = ()
+
+    def __init__(self, settings):
+        self.nth = settings.nth
+
+    def __call__(self, ports):
+        return {"keep_rows": np.arange(len(ports["image_features"])) % self.nth == 0}
+
+
+class Penalty(RepetitionPenalty):
+    class Settings(Settings):
+        factor: float
+
+    def __init__(self, settings):
+        super().__init__(settings.factor)
 
 
 class Liar:
