@@ -260,6 +260,17 @@ def test_features_that_are_kept_cannot_be_written_by_the_next_stage():
     assert str(error.value) == "stage spoil raised ValueError: output array is read-only"
 
 
+@pytest.mark.parametrize("when", list(When))
+def test_token_ids_cannot_be_written_by_a_stage(when):
+    def spoil(input_ids):
+        input_ids += 1
+
+    stage = FakeStage([Port("input_ids", "int64", ("S",))], [], spoil, when=when)
+    pipeline = FakePipeline(fake_stages(("mrope", "spoil", stage)))
+    with pytest.raises(PluginError, match="stage spoil raised ValueError: output array is read-"):
+        pipeline.logits("1 2 3")
+
+
 def test_a_stage_over_features_runs_without_the_stage_before_it_once_they_are_known():
     features = Port("image_features", "float64", ("N", "H"))
     double = FakeStage(
