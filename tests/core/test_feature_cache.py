@@ -45,7 +45,7 @@ def test_a_result_larger_than_the_cache_is_not_kept():
 
 def test_a_pipeline_without_room_for_features_computes_them_each_time():
     pipeline = FakePipeline()
-    pipeline.executor.features = FeatureCache(max_bytes=0)
+    pipeline.executor.features.max_bytes = 0
     images = [(4, 4, 1), (4, 4, 1), (2, 6, 2)]
     first = pipeline.logits("1", images)
     np.testing.assert_array_equal(pipeline.logits("1", images), first)

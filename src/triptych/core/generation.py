@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from triptych.core.execution import Clock
+from triptych.core.clock import Clock
 from triptych.core.prompt import Processor, Prompt
 from triptych.core.reply import FinishReason, Piece
 from triptych.core.sampling.chain import Chain

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from triptych.core.clock import Clock
 from triptych.core.errors import InputError, PluginError, TriptychError
-from triptych.core.execution import Clock, Executor
+from triptych.core.execution import Executor
 from triptych.core.generation import RunningGeneration
 from triptych.core.ports import Array
 from triptych.core.spans import Logits, Span, Strategy
@@ -66,8 +67,8 @@ class Scheduler:
     """
 
     def __init__(self, executor: Executor, *, chunk: int | None = None) -> None:
-        self.executor = executor
-        self._whole = any(wired.stage.whole for wired in executor.wiring.stages)
+        self._executor = executor
+        self._whole = executor.wiring.whole
         self._chunk = executor.max_length if self._whole else chunk or _DEFAULT_CHUNK
         self._live: list[Job] = []
         # Not one that its owner may take again: a round must not begin within a round.
@@ -152,9 +153,9 @@ class Scheduler:
         are valid until the next slice.
         """
         sequence = span.sequence
-        self.executor.enter(sequence, clock)
+        self._executor.enter(sequence, clock)
         length, begin = len(sequence), sequence.forwarded
-        stop = min(length, begin + min(self._chunk, self.executor.room(sequence)))
+        stop = min(length, begin + min(self._chunk, self._executor.room(sequence)))
         if stop <= begin:
             raise PluginError(
                 "there is nothing to forward: a visual-token reducer dropped all that was "
@@ -166,7 +167,7 @@ class Scheduler:
                 f"{stop - begin} at once; shorten it, or choose another cache"
             )
         wanted = stop - max(length - span.rows, begin)
-        logits = self.executor.forward(sequence, stop, max(wanted, 1), clock)
+        logits = self._executor.forward(sequence, stop, max(wanted, 1), clock)
         return logits if wanted > 0 else None
 
     def _step(self, job: Job) -> None:

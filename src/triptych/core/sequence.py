@@ -50,6 +50,12 @@ class Column:
         self._buffer[self._range(self._length, end)] = more
         self._length = end
 
+    def extend_with_zeros(self, count: int) -> None:
+        """Append `count` rows of zeros."""
+        shape = list(self._buffer.shape)
+        shape[self.axis] = count
+        self.extend(np.zeros(shape, self._buffer.dtype))
+
     def truncate(self, length: int) -> None:
         """Keep the first `length` rows."""
         self._length = min(self._length, length)
@@ -63,7 +69,7 @@ class Column:
 
 
 @dataclass(eq=False)
-class Entry:
+class Appended:
     """Tokens that were appended together and have not passed the INPUT stages yet."""
 
     tokens: Tokens
@@ -99,14 +105,14 @@ class Sequence:
     rows: dict[str, Column] = field(default_factory=dict)
     caches: dict[str, Any] = field(default_factory=dict)
     forwarded: int = 0
-    entries: list[Entry] = field(default_factory=list)
+    appended: list[Appended] = field(default_factory=list)
     given: list[int] = field(default_factory=list)
     shares_prefix: bool = True
     _placed: list[_Placed] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Tokens in the table and those waiting to enter it."""
-        return self.entered + sum(len(entry.tokens) for entry in self.entries)
+        return self.entered + sum(len(one.tokens) for one in self.appended)
 
     @property
     def entered(self) -> int:
@@ -115,9 +121,14 @@ class Sequence:
         return len(column) if column is not None else 0
 
     @property
+    def visual_rows(self) -> int:
+        """How many visual rows the tokens that have entered stand for."""
+        return 1 + int(self.table["visual_index"].values.max(initial=-1)) if self.entered else 0
+
+    @property
     def tokens(self) -> Tokens:
         """int64 [len(self)]: every token's id, those not forwarded yet included."""
-        parts = [entry.tokens for entry in self.entries]
+        parts = [one.tokens for one in self.appended]
         if "input_ids" in self.table:
             parts.insert(0, self.table["input_ids"].values)
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
@@ -149,7 +160,7 @@ class Sequence:
         start = len(self.given)
         self._placed += [_placed(item, start) for item in shown]
         self.given.extend(ids.tolist())
-        self.entries.append(Entry(ids, shown, start))
+        self.appended.append(Appended(ids, shown, start))
 
     def truncate(self, length: int) -> bool:
         """Keep the first `length` tokens; every column and cache goes back with them.
@@ -159,7 +170,7 @@ class Sequence:
         """
         if length >= len(self):
             return True
-        self._drop_entries(keep=length - self.entered)
+        self._drop_appended(keep=length - self.entered)
         if length < self.entered:
             kept = [slot.truncate(min(length, self.forwarded)) for slot in self.caches.values()]
             if not all(kept):
@@ -195,7 +206,7 @@ class Sequence:
             rows={name: column.copy() for name, column in self.rows.items()},
             caches={label: slot.fork() for label, slot in self.caches.items()},
             forwarded=self.forwarded,
-            entries=list(self.entries),
+            appended=list(self.appended),
             given=list(self.given),
             shares_prefix=self.shares_prefix,
             _placed=list(self._placed),
@@ -204,7 +215,7 @@ class Sequence:
     def clear(self) -> None:
         """Forget everything; the caches go back to their pools."""
         self.close()
-        self.table, self.rows, self.entries = {}, {}, []
+        self.table, self.rows, self.appended = {}, {}, []
         self.given, self._placed, self.forwarded = [], [], 0
 
     def close(self) -> None:
@@ -230,16 +241,16 @@ class Sequence:
             return min([shared, *firsts])
         return shared
 
-    def _drop_entries(self, *, keep: int) -> None:
+    def _drop_appended(self, *, keep: int) -> None:
         """Keep the first `keep` of the tokens that have not entered the table."""
-        entries: list[Entry] = []
-        for entry in self.entries:
+        kept: list[Appended] = []
+        for one in self.appended:
             if keep > 0:
-                entries.append(_first(entry, keep))
-            keep -= len(entry.tokens)
-        dropped = sum(len(entry.tokens) for entry in self.entries)
-        dropped -= sum(len(entry.tokens) for entry in entries)
-        self.entries = entries
+                kept.append(_first(one, keep))
+            keep -= len(one.tokens)
+        dropped = sum(len(one.tokens) for one in self.appended)
+        dropped -= sum(len(one.tokens) for one in kept)
+        self.appended = kept
         self._forget(len(self.given) - dropped)
 
     def _cut_table(self, length: int) -> None:
@@ -256,7 +267,7 @@ class Sequence:
         sources = self.table["source"].values
         if length < len(sources):
             return int(sources[length])
-        return self.entries[0].start if self.entries else len(self.given)
+        return self.appended[0].start if self.appended else len(self.given)
 
     def _forget(self, given: int) -> None:
         """Keep the first `given` of the tokens as they were given."""
@@ -273,12 +284,12 @@ def _placed(item: Media, start: int = 0) -> _Placed:
     return _Placed(item.digest, start + int(item.at[0]), start + int(item.at[-1]))
 
 
-def _first(entry: Entry, count: int) -> Entry:
-    """The first `count` tokens of an entry; a media item that is cut becomes plain text."""
-    if count >= len(entry.tokens):
-        return entry
-    media = tuple(item for item in entry.media if item.at[-1] < count)
-    return Entry(entry.tokens[:count], media, entry.start)
+def _first(one: Appended, count: int) -> Appended:
+    """The first `count` of the tokens; a media item that is cut becomes plain text."""
+    if count >= len(one.tokens):
+        return one
+    media = tuple(item for item in one.media if item.at[-1] < count)
+    return Appended(one.tokens[:count], media, one.start)
 
 
 def visual_index(tokens: int, media: Iterable[Media]) -> Tokens:

@@ -102,6 +102,21 @@ class Wiring:
         """All stages, in the order they run."""
         return self.input + self.span
 
+    @property
+    def whole(self) -> bool:
+        """Whether a stage must see the whole prompt."""
+        return any(wired.stage.whole for wired in self.stages)
+
+    @property
+    def logits_from(self) -> str:
+        """The label of the stage whose `logits` are sampled from."""
+        writers = [
+            wired.label
+            for wired in self.span
+            if "logits" in {write.port.name for write in wired.writes}
+        ]
+        return writers[-1]
+
 
 def wire(parts: Sequence[tuple[Part, Stage]], *, offers: Sequence[Port]) -> Wiring:
     """Check the list of stages, and say what each reads and writes.

@@ -119,5 +119,5 @@ def _enter(sequence: Sequence) -> None:
             sequence.table[name].extend(values)
         else:
             sequence.table[name] = Column(values, 0)
-    sequence.entries = []
+    sequence.appended = []
     sequence.forwarded = len(sequence)

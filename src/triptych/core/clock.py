@@ -1,0 +1,13 @@
+"""Where the time of a generation goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Clock:
+    """Seconds spent on media (`vision`) and on slices (`forward`)."""
+
+    vision: float = 0.0
+    forward: float = 0.0

@@ -1,0 +1,84 @@
+"""What happens on each SPAN: a slice of a sequence is forwarded, and the caches grow by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from triptych.core.cache import Cache
+from triptych.core.ports import Array
+from triptych.core.sequence import Sequence
+from triptych.core.stage_call import Feeds, call
+from triptych.core.wiring import Wired, Wiring
+
+
+class SpanPhase:
+    """The SPAN stages of a pipeline. caches: by the label of each stage that keeps one."""
+
+    def __init__(self, wiring: Wiring, caches: Mapping[str, Cache[Any]], feeds: Feeds) -> None:
+        self._stages = wiring.span
+        self._caches = caches
+        self._feeds = feeds
+
+    def room(self, sequence: Sequence) -> int:
+        """How many tokens one forward may add now."""
+        return min(
+            (self._slot(sequence, label).room for label in self._caches), default=len(sequence)
+        )
+
+    def ports(
+        self, sequence: Sequence, stop: int, rows: int, stages: int | None = None
+    ) -> dict[str, Array]:
+        """Every port of the slice up to `stop`, after the first `stages` of the stages, or all.
+
+        rows: how many of its last tokens logits are wanted for. The caches have grown by the
+        slice when all stages were run.
+        """
+        start = sequence.forwarded
+        ports = _slice(sequence, start, stop)
+        count = stop - start
+        ports["logit_index"] = np.arange(count - rows, count)
+        lengths = {"B": 1, "S": count, "N": 0, "R": rows}
+        grown: list[tuple[Cache[Any], Any]] = []
+        for wired in self._stages[:stages]:
+            feeds = self._feeds.of(wired, ports, lengths)
+            if feeds is None:
+                continue
+            cache = self._caches.get(wired.label)
+            if cache is not None:
+                slot = self._slot(sequence, wired.label)
+                binding = cache.bind([slot], [np.arange(start, stop)])
+                feeds.update(binding.pasts)
+                feeds.update(_from_cache(wired, binding.ports))
+                grown.append((cache, slot))
+            ports.update(call(wired, feeds))
+        # Only now, so that a stage that fails leaves no cache longer than another.
+        for cache, slot in grown:
+            cache.settle([slot])
+        return ports
+
+    def _slot(self, sequence: Sequence, label: str) -> Any:
+        """The sequence's slot in the cache of stage `label`, leased when first asked for."""
+        if label not in sequence.caches:
+            sequence.caches[label] = self._caches[label].lease()
+        return sequence.caches[label]
+
+
+def _slice(sequence: Sequence, start: int, stop: int) -> dict[str, Array]:
+    """The table from `start` to `stop`, and the visual rows of those tokens, rebased."""
+    ports = {name: column.between(start, stop) for name, column in sequence.table.items()}
+    visual = ports["visual_index"]
+    rows = visual[visual >= 0]
+    if rows.size:
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        for name, column in sequence.rows.items():
+            ports[name] = column.between(first, last)
+        ports["visual_index"] = np.where(visual >= 0, visual - first, -1)
+    return ports
+
+
+def _from_cache(wired: Wired, ports: Mapping[str, Array]) -> dict[str, Array]:
+    """What a cache writes beside the past tensors, by the names of the stage that reads it."""
+    return {read.name: ports[read.port.name] for read in wired.reads if read.port.name in ports}
