@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# On a busy machine an example may take seconds, which is no fault of the code.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 SPECIAL = (
     "<|endoftext|>",
