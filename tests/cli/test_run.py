@@ -162,11 +162,15 @@ def test_verbose_says_how_it_ended_on_stderr(triptych, tiny_pipeline, picture):
 
 
 def test_a_replaced_item_may_be_written_with_an_equals_sign_or_a_colon(triptych, tiny_pipeline):
-    arguments = ["run", tiny_pipeline, "--text=Hello", "--max-new-tokens=4"]
-    plain = triptych(*arguments).out
-    for change in ("decoder={decoder: {graph: decoder.onnx}}", "decoder: {decoder: decoder.onnx}"):
-        done = triptych(*arguments, "--replace", change)
-        assert (done.code, done.out, done.err) == (0, plain, "")
+    for change in ("mrope=merge_nothing", "mrope: merge_nothing", "mrope: {merge_nothing: a=b}"):
+        done = triptych("run", tiny_pipeline, "--text=Hello", "--replace", change)
+        assert done.code == 2
+        assert "stages.mrope: there is no stage 'merge_nothing'" in done.err
+    done = triptych(
+        "run", tiny_pipeline, "--text=Hello", "--max-new-tokens=2",
+        "--replace=decoder={decoder: {graph: decoder.onnx}}",
+    )  # fmt: skip
+    assert (done.code, done.err) == (0, "")
 
 
 WARP = """
