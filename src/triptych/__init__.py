@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from triptych.core.config.errors import ConfigError
     from triptych.core.errors import InputError, PluginError, TriptychError
     from triptych.core.hookspecs import hookimpl
-    from triptych.core.pipeline import Pipeline, Reply, load
+    from triptych.core.pipeline import Pipeline, load
     from triptych.core.ports import CachePair, Port, When
     from triptych.core.prompt import Media, Processor, Prompt
+    from triptych.core.reply import Reply
     from triptych.core.request import Message, Request
     from triptych.core.sampling.candidates import Candidates
     from triptych.core.sampling.context import Context
@@ -73,7 +74,7 @@ _HOMES = {
     "Port": "ports",
     "Processor": "prompt",
     "Prompt": "prompt",
-    "Reply": "pipeline",
+    "Reply": "reply",
     "Request": "request",
     "Settings": "settings",
     "Span": "spans",

@@ -6,7 +6,7 @@ import pytest
 import triptych
 from tests.fakes import FakePipeline, watch_slots
 from triptych import ConfigError, InputError, PluginError, Request
-from triptych.core.pipeline import Reply
+from triptych.core.reply import Reply
 
 IMAGES = [(4, 4, 1), (2, 6, 2)]
 

@@ -13,16 +13,16 @@ import numpy as np
 
 from triptych.core.assembly import assemble
 from triptych.core.catalog import Catalog
-from triptych.core.config.chain import SamplingFlags
+from triptych.core.clock import Clock
 from triptych.core.config.errors import nearest
 from triptych.core.config.load import load_spec
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.errors import InputError, TriptychError
-from triptych.core.execution import Clock
 from triptych.core.generation import RunningGeneration, StopRules
+from triptych.core.options import CallOptions
 from triptych.core.ports import Array
 from triptych.core.prompt import Prompt
-from triptych.core.reply import Piece, Reply, Score, Timings, Usage
+from triptych.core.reply import Reply, Score, Timings, Usage
 from triptych.core.request import Message, Request
 from triptych.core.sampling.chain import Chain
 from triptych.core.scheduler import Job, Scheduler
@@ -32,8 +32,6 @@ from triptych.core.stream import Stream
 
 if TYPE_CHECKING:
     from triptych.core.chat import Chat
-
-__all__ = ["Piece", "Pipeline", "Reply", "Score", "load"]
 
 CONCURRENCY = 8
 """How many requests of a batch are in progress at once."""
@@ -223,7 +221,7 @@ class Pipeline:
         sequence, branches: what to go on with, as a chat does; they stay open. done: called
         with the reply when it has ended.
         """
-        options = _Options(settings)
+        options = CallOptions.of(settings)
         self._check_length(prompt)
         parts = self.spec.sampler_for(flags=options.flags, sampler=options.sampler)
         seed = secrets.randbits(32) if options.seed is None else options.seed
@@ -231,7 +229,7 @@ class Pipeline:
             [part.make() for part in parts],
             seed=seed,
             prompt_tokens=prompt.tokens,
-            source=self._logits_writer(),
+            source=self._executor.wiring.logits_from,
             names=[f"sampler.{part.label}" for part in parts],
         )
         stop = StopRules(
@@ -293,12 +291,6 @@ class Pipeline:
             for sequence in sequences:
                 sequence.clear()
 
-    def _logits_writer(self) -> str:
-        for wired in reversed(self._executor.wiring.span):
-            if "logits" in [write.port.name for write in wired.writes]:
-                return wired.label
-        return "nobody"
-
     def _reply(self, generation: RunningGeneration, seed: int, request_id: str | None) -> Reply:
         clock, prefill = generation.clock, generation.prefill_seconds
         prefill = clock.forward if prefill is None else prefill
@@ -315,63 +307,6 @@ class Pipeline:
             seed=seed,
             id=request_id,
         )
-
-
-class _Options:
-    """The per-call settings, checked."""
-
-    KNOWN = (
-        "max_new_tokens",
-        "temperature",
-        "top_k",
-        "top_p",
-        "no_sample",
-        "sampler",
-        "seed",
-        "stop",
-    )
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        for name in settings:
-            if name not in self.KNOWN:
-                near = nearest(name, self.KNOWN)
-                hint = f"; did you mean {near!r}?" if near else ""
-                raise InputError(
-                    f"there is no setting {name!r}{hint} (settings: {', '.join(self.KNOWN)})"
-                )
-        self.sampler: Sequence[Any] | None = settings.get("sampler")
-        no_sample = settings.get("no_sample", False)
-        if not isinstance(no_sample, bool):
-            raise InputError(f"no_sample is {no_sample!r}; it must be True or False")
-        self.flags = SamplingFlags(
-            temperature=settings.get("temperature"),
-            top_k=settings.get("top_k"),
-            top_p=settings.get("top_p"),
-            no_sample=no_sample,
-        )
-        self.seed = _whole_number("seed", settings.get("seed"), least=0)
-        self.max_new_tokens = _whole_number(
-            "max_new_tokens", settings.get("max_new_tokens"), least=1
-        )
-        stop = settings.get("stop")
-        self.stop = None if stop is None else _strings(stop)
-
-
-def _whole_number(name: str, value: Any, *, least: int) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}")
-    return int(value)
-
-
-def _strings(value: Any) -> tuple[str, ...]:
-    strings = (value,) if isinstance(value, str) else value
-    if not isinstance(strings, list | tuple) or not all(
-        isinstance(text, str) and text for text in strings
-    ):
-        raise InputError(f"stop is {value!r}; it must be a text, or a list of texts, none empty")
-    return tuple(strings)
 
 
 def _request(request: str | Request, images: Sequence[Any]) -> Request:
