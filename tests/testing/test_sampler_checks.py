@@ -29,7 +29,7 @@ class Warp:
 
     keeps_winner = False
 
-    def __init__(self, settings=None):
+    def __init__(self):
         self.counts = {}
 
     def __call__(self, candidates, context):
@@ -43,7 +43,7 @@ class Warp:
 class Chooser:
     """A good chooser to break."""
 
-    def __init__(self, settings=None):
+    def __init__(self):
         pass
 
     def __call__(self, candidates, context):
@@ -105,9 +105,6 @@ class Invents(Warp):
 
 
 class SaysNothing:
-    def __init__(self, settings):
-        pass
-
     def __call__(self, candidates, context):
         return candidates
 

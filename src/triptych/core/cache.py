@@ -68,7 +68,7 @@ class Cache(Protocol[SlotType]):
 
 
 class CachePolicy(Protocol):
-    """A component of the kind `caches`, called as ``Target(settings)``.
+    """What a stage's cache keeps: a component of the kind `caches`.
 
     exact: whether results are independent of how the tokens were split over forwards.
     """

@@ -38,6 +38,8 @@ class Component:
 
     name: the short name, without the owner (``min_p``; used as ``acme/min_p``).
     target: ``package.module:Class``, imported on first use; ``:Class`` in a ``--plugin`` file.
+        The class is called with an instance of its ``Settings``, or without arguments where it
+        has none.
     summary: one line for ``triptych plugins``.
     main: the setting that a bare value fills (``- min_p: 0.1``).
     role: samplers only: ``"warp"`` or ``"choose"``.

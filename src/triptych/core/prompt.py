@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -80,10 +81,8 @@ class Processor(Protocol):
         ...
 
 
-def digest_of(*parts: bytes | str | Any) -> str:
-    """A hex content digest (BLAKE2b, 128 bit) over byte strings and texts, in order."""
-    import hashlib
-
+def digest_of(*parts: object) -> str:
+    """A hex content digest (BLAKE2b, 128 bit) over byte strings, and the text of all else."""
     hasher = hashlib.blake2b(digest_size=16)
     for part in parts:
         data = part if isinstance(part, bytes) else str(part).encode()

@@ -42,7 +42,11 @@ class Generation(Protocol):
 
 
 class Strategy(Protocol):
-    """Yields spans, receives the logits of each, emits tokens; returns when `emit` says so."""
+    """Yields spans, receives the logits of each, emits tokens; returns when `emit` says so.
+
+    It may have an attribute `speculates`: that it forwards tokens which it may take back, so that
+    it is refused over a cache that is not `exact`.
+    """
 
     def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:
         """The steps of one generation."""

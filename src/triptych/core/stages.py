@@ -12,12 +12,14 @@ from triptych.core.ports import Array, CachePair, Port, When
 class Stage(Protocol):
     """Reads some ports, writes others; holds weights and settings, never per-request state.
 
-    A component's target is called as ``Target(settings)``; that must declare the ports and
-    read no weights. Weights come with `load`, which a stage may leave out.
+    Making one declares its ports and reads no weights; those come with `Loadable.load`, which
+    a stage may leave out.
 
     when: INPUT or SPAN.
     whole: must see the whole prompt: no chunking, no shared prefix.
-    cache_pairs: past and present tensors, for a stage that keeps a cache; empty for most.
+    cache_pairs: past and present tensors, for a stage that keeps a cache; empty for most. Such
+    a stage may have an attribute `cache`, a `CacheItem` of its settings, that says which policy
+    it is; without one it is `full`.
     """
 
     when: When
@@ -27,7 +29,7 @@ class Stage(Protocol):
     cache_pairs: tuple[CachePair, ...]
 
     def __call__(self, ports: Mapping[str, Array]) -> Mapping[str, Array]:
-        """Called with exactly the declared reads; returns exactly the declared writes."""
+        """Called with exactly the declared reads and past tensors; returns the declared writes."""
         ...
 
 

@@ -36,7 +36,7 @@ def check_sampler(kind: type, **settings: Any) -> None:
     step_settings = _checked_settings(kind, settings)
 
     def make() -> Any:
-        return kind(step_settings)
+        return kind() if step_settings is None else kind(step_settings)
 
     check_result(make)
     check_leaves_inputs(make)

@@ -212,7 +212,7 @@ def test_the_manifest_lists_what_can_be_built():
         module, _, name = component.target.partition(":")
         kind = getattr(__import__(module, fromlist=[name]), name)
         model = getattr(kind, "Settings", None)
-        kind(model() if model else None)
+        kind(model()) if model else kind()
         assert component.main is None or component.main in model.model_fields
         speculates[component.name] = kind.speculates
     assert speculates == {"autoregressive": False, "prompt_lookup": True}

@@ -1,7 +1,6 @@
 """The two kinds of sampling step, and what a step may do besides.
 
-A component's target is called as ``Target(settings)``, once per generation, with ``None``
-where the class has no ``Settings``. So a step may keep state on itself. It changes that
+A step is made anew for each generation, so it may keep state on itself. It changes that
 state in ``accept`` only: a row may be warped without a token being committed.
 """
 

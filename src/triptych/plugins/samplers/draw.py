@@ -18,9 +18,6 @@ class Draw:
     among one candidate, so that runs with one seed stay comparable token by token.
     """
 
-    def __init__(self, settings: None = None) -> None:
-        del settings
-
     def __call__(self, candidates: Candidates, context: Context) -> int:
         """The id of the token drawn."""
         weights = candidates.weights()

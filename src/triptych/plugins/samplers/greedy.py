@@ -10,9 +10,6 @@ from triptych.core.sampling import Candidates, Context
 class Greedy:
     """Chooses the largest logit, the lowest id among equals. Draws nothing."""
 
-    def __init__(self, settings: None = None) -> None:
-        del settings
-
     def __call__(self, candidates: Candidates, context: Context) -> int:
         """The id of the winner."""
         return int(candidates.ids[np.argmax(candidates.logits)])

@@ -12,9 +12,6 @@ class Autoregressive:
 
     speculates = False
 
-    def __init__(self, settings: None = None) -> None:
-        del settings
-
     def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:
         """The strategy of one generation."""
         while True:
