@@ -68,7 +68,7 @@ def test_the_batched_forward_is_that_of_transformers() -> None:
 
 def test_text_alone_has_no_auxiliary_loss() -> None:
     model = build_model(0)
-    heads = AuxiliaryHeads(160, 192)
+    heads = AuxiliaryHeads(160, 192, TOKENIZER)
     talk = [one for one in (draw_conversation(Random(s), ((64, 64), (64, 64))) for s in range(80))
             if not one.scenes]  # fmt: skip
     answers, auxiliary = losses(model, heads, collate(talk[:3], TOKENIZER))

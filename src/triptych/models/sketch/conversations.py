@@ -22,6 +22,7 @@ from triptych.models.sketch.facts import (
 from triptych.models.sketch.palette import COLORS
 from triptych.models.sketch.questions import ASK, Exchange, ask_compare, ask_follow_up, vary
 from triptych.models.sketch.scenes import (
+    NUMBERS,
     Scene,
     draw_pattern,
     draw_shapes,
@@ -43,6 +44,8 @@ class Mix:
     """By kind of scene."""
     questions: tuple[int, int]
     """Fewest and most questions of a conversation."""
+    numbers: tuple[int, ...] = NUMBERS
+    """How often a scene has one, two, three, four or five shapes."""
 
 
 BROAD = Mix(
@@ -58,14 +61,15 @@ BROAD = Mix(
 """Everything, so that the model learns to see and to speak."""
 
 DRILL = Mix(
-    {"shapes": 44, "texts": 26, "pattern": 6, "pair": 10, "later": 5, "facts": 6},
+    {"shapes": 54, "texts": 23, "pattern": 5, "pair": 8, "later": 5, "facts": 5},
     {
-        "shapes": {"describe": 2, "json": 1, "color": 6, "colors": 1, "shape": 5, "position": 6,
-                   "size": 2, "count": 3, "exists": 2, "follow_up": 4},
+        "shapes": {"describe": 3, "json": 1, "color": 8, "colors": 1, "shape": 4, "position": 8,
+                   "size": 1, "count": 3, "exists": 2, "follow_up": 5},
         "texts": {"read": 10, "describe": 1, "json": 1, "color": 3, "colors": 1, "position": 3},
         "pattern": BROAD.tasks["pattern"],
     },
     questions=(3, 7),
+    numbers=(14, 28, 32, 18, 8),
 )  # fmt: skip
 """Short questions about one of several things: what is seen must be found by what was asked."""
 
@@ -167,10 +171,11 @@ def _fact(random: Random) -> Exchange:
     return Exchange("chat", random.choice(questions), answer)
 
 
-def draw_scene(kind: str, size: Size, random: Random) -> Scene:
-    """A scene of a kind: shapes, texts or pattern."""
-    draw = {"texts": draw_texts, "pattern": draw_pattern, "shapes": draw_shapes}[kind]
-    return draw(size, random)
+def draw_scene(kind: str, size: Size, random: Random, numbers: tuple[int, ...] = NUMBERS) -> Scene:
+    """A scene of a kind: shapes (see `draw_shapes` for their numbers), texts or pattern."""
+    if kind == "shapes":
+        return draw_shapes(size, random, numbers=numbers)
+    return draw_texts(size, random) if kind == "texts" else draw_pattern(size, random)
 
 
 def draw_conversation(
@@ -199,7 +204,7 @@ def draw_conversation(
         parts = random.choices(kinds, (6, 3, 1), k=2) if kind == "later" else [kind]
         number = max(1, number // len(parts)) if kind == "later" else number
         for part, size in zip(parts, sizes, strict=False):
-            scene = draw_scene(part, size, random)
+            scene = draw_scene(part, size, random, mix.numbers)
             for index, one in enumerate(_ask(scene, mix.tasks[part], number, random)):
                 turns.append(Turn((scene,) if not index else (), one))
     system = random.choice(SYSTEM_PROMPTS) if random.random() < 0.06 else None

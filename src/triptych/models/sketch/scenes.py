@@ -278,11 +278,17 @@ def _begin(size: Size, random: Random) -> tuple[_Canvas, Scene, RGB]:
     return canvas, Scene(canvas.image, name), ground
 
 
-def draw_shapes(size: Size, random: Random, *, count: int | None = None) -> Scene:
-    """One to four shapes (sometimes five of one kind, for counting) on a plain ground."""
+NUMBERS = (28, 26, 26, 14, 6)
+"""How often a scene is meant to have one, two, three, four or five shapes, of 100."""
+
+
+def draw_shapes(
+    size: Size, random: Random, *, count: int | None = None, numbers: tuple[int, ...] = NUMBERS
+) -> Scene:
+    """One to five shapes, sometimes several of one kind, on a plain ground."""
     while True:
         canvas, scene, ground = _begin(size, random)
-        wanted = count or random.choices((1, 2, 3, 4, 5), (28, 26, 26, 14, 6))[0]
+        wanted = count or random.choices((1, 2, 3, 4, 5), numbers)[0]
         repeat = wanted > 1 and random.random() < 0.3
         name = random.choice(SHAPES) if repeat else None
         color = pick_against([ground], random)[0] if repeat and random.random() < 0.4 else None

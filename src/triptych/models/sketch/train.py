@@ -39,6 +39,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from DIR/state.pt")
     parser.add_argument(
+        "--rewind", type=float, help="with --resume: back to the learning rates of this progress"
+    )
+    parser.add_argument(
         "--processes", type=int, default=SHARDS, choices=range(1, SHARDS + 1),
         help="processes of one thread each that share a step",
     )  # fmt: skip
@@ -51,6 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
             given.minutes,
             given.seed,
             given.resume,
+            given.rewind,
             given.processes,
             bfloat16=not given.float32,
         )

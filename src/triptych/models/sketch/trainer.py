@@ -36,6 +36,8 @@ class Options:
     minutes: float | None
     seed: int = 0
     resume: bool = False
+    rewind: float | None = None
+    """On resuming, rates go back to those of this progress and fall from there again."""
     processes: int = SHARDS
     bfloat16: bool = True
     conversations: int = 24
@@ -72,11 +74,11 @@ class Trainer:
         self.model.set_attn_implementation("eager")
         config: Any = self.model.config
         self.heads = AuxiliaryHeads(
-            config.vision_config.hidden_size, config.text_config.hidden_size
+            config.vision_config.hidden_size, config.text_config.hidden_size, self.tokenizer
         )
         self.optimizers = Optimizers(self.model, self.heads, team)
         self.schedule = Schedule(options.steps, options.minutes)
-        self.step = 0
+        self.step, self.begun = 0, 0.0
         if state:
             self.model.load_state_dict(state["model"])
             self.heads.load_state_dict(state["heads"])
@@ -88,7 +90,7 @@ class Trainer:
         self.schedule.start()
         self.sums = Sums(time.monotonic())
         tested = saved = time.monotonic()
-        progress = self.schedule.progress(self.step)
+        progress = self.begun = self.schedule.progress(self.step)
         self.say(f"start at step {self.step}, seed {self.options.seed}, {self.team.size} processes")
         while progress < 1:
             save_now = time.monotonic() - saved > SAVE_SECONDS
@@ -131,12 +133,19 @@ class Trainer:
         if self.team.rank == 0:
             numbers[2], numbers[3] = self.schedule.progress(self.step + 1), float(save_now)
         numbers = self.team.sum_gradients(self.optimizers.parameters, numbers)
-        self.optimizers.step(self.step, progress)
+        self.optimizers.step(self.step, self.rewound(progress))
         self.step += 1
         self.sums.steps += 1
         self.sums.answers += numbers[0]
         self.sums.auxiliary += numbers[1]
         return numbers[2], bool(numbers[3])
+
+    def rewound(self, progress: float) -> float:
+        """The progress that learning rates go by."""
+        if self.options.rewind is None:
+            return progress
+        left = (1 - progress) / (1 - self.begun)
+        return 1 - (1 - self.options.rewind) * left
 
     def report(self, progress: float) -> None:
         """A line of the log: losses, speed and the time left."""
