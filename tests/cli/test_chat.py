@@ -139,7 +139,7 @@ def test_set_alone_shows_the_settings(say):
         ("seed=true", "seed is True; it must be a whole number of at least 0"),
         ("seed=many", "seed is 'many'; it must be a whole number of at least 0"),
         ("no_sample=1", "no_sample is 1; it must be true or false"),
-        ("stop=[1]", "stop is [1]; it must be a text or a list of texts, none empty"),
+        ("stop=[1]", "stop is [1]; it must be a text, or a list of texts, none empty"),
     ],
 )
 def test_a_wrong_setting_is_refused_and_changes_nothing(commands, say, change, message):

@@ -160,7 +160,7 @@ def test_what_is_no_setting_is_refused_with_the_nearest(pipe):
         ({"seed": True}, "seed is True; it must be a whole number of at least 0"),
         ({"seed": "7"}, "seed is '7'; it must be a whole number of at least 0"),
         ({"max_new_tokens": 0}, "max_new_tokens is 0; it must be a whole number of at least 1"),
-        ({"no_sample": "no"}, "no_sample is 'no'; it must be True or False"),
+        ({"no_sample": "no"}, "no_sample is 'no'; it must be true or false"),
         ({"stop": ""}, "stop is ''; it must be a text, or a list of texts, none empty"),
         (
             {"stop": ["a", ""]},

@@ -10,17 +10,14 @@ from triptych.cli import saved
 from triptych.cli.interrupt import Interruptible
 from triptych.cli.run import say, show_pieces, summary
 from triptych.cli.terminal import remark
-from triptych.core.config.chain import SamplingFlags
 from triptych.core.config.errors import nearest
 from triptych.core.errors import InputError
+from triptych.core.options import CallOptions
 from triptych.core.pipeline import Pipeline
 from triptych.core.request import Request
 
-SAMPLING = ("temperature", "top_k", "top_p", "no_sample")
-LEAST = {"max_new_tokens": 1, "seed": 0}
-"""Settings that are whole numbers, and the least of each."""
-SETTINGS = (*LEAST, *SAMPLING, "stop")
-"""What `/set` takes: the settings of a call."""
+SETTINGS = ("max_new_tokens", "seed", "temperature", "top_k", "top_p", "no_sample", "stop")
+"""What `/set` takes: the settings of a call, but for a whole chain."""
 
 PATIENCE = 3
 """Presses of Ctrl-C that end the process in spite of the conversation."""
@@ -87,10 +84,7 @@ class Session:
         changed = {key: old for key, old in self.settings.items() if key != name}
         if value is not None:
             changed[name] = value
-        _check(name, value)
-        flags = {key: changed.get(key) for key in SAMPLING}
-        flags["no_sample"] = bool(flags["no_sample"])
-        self.pipeline.spec.sampler_for(flags=SamplingFlags(**flags))  # type: ignore[arg-type]  # checked by it
+        self.pipeline.spec.sampler_for(flags=CallOptions.of(changed).flags)
         self.settings = changed
 
     def save(self, path: Path) -> None:
@@ -127,18 +121,3 @@ class Session:
         """Forget the conversation, but for its system message, and the pictures that wait."""
         self.chat.clear()
         self.images = []
-
-
-def _check(name: str, value: Any) -> None:
-    """What the core would say of a value only when it is used."""
-    if value is None:
-        return
-    least = LEAST.get(name)
-    if least is not None and (type(value) is not int or value < least):
-        raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}")
-    if name == "stop":
-        strings = [value] if isinstance(value, str) else value
-        if not isinstance(strings, list) or not all(isinstance(s, str) and s for s in strings):
-            raise InputError(f"stop is {value!r}; it must be a text or a list of texts, none empty")
-    if name == "no_sample" and not isinstance(value, bool):
-        raise InputError(f"no_sample is {value!r}; it must be true or false")

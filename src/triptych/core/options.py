@@ -52,7 +52,7 @@ class CallOptions:
                 )
         no_sample = settings.get("no_sample", False)
         if not isinstance(no_sample, bool):
-            raise InputError(f"no_sample is {no_sample!r}; it must be True or False")
+            raise InputError(f"no_sample is {no_sample!r}; it must be true or false")
         flags = SamplingFlags(
             temperature=settings.get("temperature"),
             top_k=settings.get("top_k"),
