@@ -17,11 +17,9 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-import numpy.typing as npt
 
 from triptych.core.errors import TriptychError
-
-Array = npt.NDArray[Any]
+from triptych.core.ports import Array
 
 DTYPES: Mapping[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),

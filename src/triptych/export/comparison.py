@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from triptych.export.checkpoint import Array
+from triptych.core.ports import Array
 
 
 @dataclass(frozen=True)

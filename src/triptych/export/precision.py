@@ -13,8 +13,9 @@ import numpy as np
 import onnx_ir as ir
 
 from triptych.core.errors import TriptychError
+from triptych.core.ports import Array
 from triptych.export.builder import FLOAT, FLOAT16, GraphBuilder
-from triptych.export.checkpoint import Array, Weight
+from triptych.export.checkpoint import Weight
 
 FP16_MAX = float(np.finfo(np.float16).max)
 

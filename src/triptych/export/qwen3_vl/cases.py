@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from triptych.export.checkpoint import Array
+from triptych.core.ports import Array
 from triptych.export.qwen3_vl.config import VisionConfig
 
 # Tokens of made-up text before and after each picture.

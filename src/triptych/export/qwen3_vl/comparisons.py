@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from triptych.export.checkpoint import Array, Checkpoint
+from triptych.core.ports import Array
+from triptych.export.checkpoint import Checkpoint
 from triptych.export.comparison import Compared
 from triptych.export.precision import Precision
 from triptych.export.qwen3_vl.cases import CASES, Case, made_up_case

@@ -16,7 +16,7 @@ DEFAULT_TEXT_THETA = 500_000.0
 DEFAULT_MROPE_SECTION = (24, 20, 20)
 
 
-class ConfigError(TriptychError):
+class ModelConfigError(TriptychError):
     """A config.json that lacks a value or asks for something that the exporter cannot build."""
 
 
@@ -82,7 +82,7 @@ class TextConfig:
 
 
 def read_config(config: Mapping[str, Any], place: str) -> tuple[VisionConfig, TextConfig]:
-    """The two halves of a Qwen3-VL config. `place` names it in a ConfigError."""
+    """The two halves of a Qwen3-VL config. `place` names it in a ModelConfigError."""
     vision = _Section(config, "vision_config", place)
     text = _Section(config, "text_config", place)
     return _vision(vision), _text(text, tied=config.get("tie_word_embeddings"))
@@ -159,7 +159,7 @@ class _Section:
     def __init__(self, config: Mapping[str, Any], name: str, place: str) -> None:
         values = config.get(name)
         if not isinstance(values, dict):
-            raise ConfigError(f"{place}: no `{name}`; is this the config of a Qwen3-VL?")
+            raise ModelConfigError(f"{place}: no `{name}`; is this the config of a Qwen3-VL?")
         self.values: Mapping[str, Any] = values
         self._name, self._place = name, place
 
@@ -182,10 +182,10 @@ class _Section:
         return rope if theta is None else {"rope_theta": theta, **rope}
 
     def refuse(self, key: str, wanted: str) -> NoReturn:
-        """Raises the ConfigError for a value, with what would be right."""
+        """Raises the ModelConfigError for a value, with what would be right."""
         value: Any = self.values
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-        raise ConfigError(
+        raise ModelConfigError(
             f"{self._place}: {self._name}.{key} is {value!r}, which cannot be exported: {wanted}."
         )

@@ -8,8 +8,8 @@ import numpy as np
 
 from triptych.core.errors import TriptychError
 from triptych.core.graph import Graph
+from triptych.core.ports import Array
 from triptych.core.stages import Runtime
-from triptych.export.checkpoint import Array
 from triptych.export.qwen3_vl.config import TextConfig
 
 

@@ -12,7 +12,7 @@ import torch
 from transformers import Qwen3VLForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
-from triptych.export.checkpoint import Array
+from triptych.core.ports import Array
 from triptych.export.precision import Precision
 
 
