@@ -527,3 +527,46 @@ def test_streams_are_closed_and_read_from_any_thread():
         thread.join(timeout=20)
     assert [replies[index] for index in range(len(streams))] == alone
     assert pipeline.leased == 0
+
+
+def test_a_newcomer_waits_for_the_round_that_runs_and_no_longer():
+    pipeline = FakePipeline(max_length=2000)
+    rounds = pipeline.stages["decode"].slices
+    endless = stream(pipeline, max_new_tokens=1900)
+    reader = threading.Thread(target=lambda: endless.reply)
+    reader.start()
+    waited = []
+    while len(waited) < 20 and reader.is_alive():
+        before = len(rounds)
+        with pipeline.scheduler.exclusive():
+            waited.append(len(rounds) - before)
+    endless.cancel()
+    reader.join(timeout=20)
+    assert len(waited) == 20
+    assert max(waited) <= 2
+
+
+def test_a_reader_whose_text_is_there_waits_for_no_round():
+    pipeline = FakePipeline()
+    first, second = stream(pipeline), stream(pipeline)
+    next(first)
+    with pipeline.scheduler.exclusive():
+        thread = threading.Thread(target=lambda: next(second))
+        thread.start()
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+
+
+def test_when_the_reader_that_drives_the_loop_goes_another_one_drives_it():
+    pipeline = FakePipeline(max_length=400)
+    short, long = stream(pipeline, max_new_tokens=40), stream(pipeline, max_new_tokens=300)
+    replies = []
+    threads = [
+        threading.Thread(target=lambda one=one: replies.append(len(one.reply.tokens)))
+        for one in (short, long)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert replies == [40, 300]

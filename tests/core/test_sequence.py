@@ -179,6 +179,16 @@ def test_truncation_reaches_through_what_waits_into_what_is_cached():
     same(pipeline.forward(sequence), pipeline.logits("1 2 3 9"))
 
 
+def test_truncation_of_what_was_not_forwarded_leaves_what_was():
+    pipeline = FakePipeline()
+    sequence = pipeline.sequence("1 2 3 4 5 6 7 8")
+    pipeline.executor.enter(sequence, Clock())
+    pipeline.executor.forward(sequence, 3, 1, Clock())
+    assert sequence.truncate(5)
+    assert (sequence.forwarded, sequence.pending) == (3, 2)
+    same(pipeline.forward(sequence, 2), pipeline.logits("1 2 3 4 5", tail=1))
+
+
 def test_tokens_left_of_an_image_that_was_cut_before_it_entered_are_text():
     pipeline = FakePipeline()
     sequence = pipeline.sequence("1", [IMAGE])

@@ -16,9 +16,15 @@ from triptych.core.execution import Executor
 from triptych.core.generation import RunningGeneration
 from triptych.core.ports import Array
 from triptych.core.spans import Logits, Span, Strategy
+from triptych.core.turns import Turns
 
 _DEFAULT_CHUNK = 2048
 """Tokens that one slice forwards at the most, so that a long prompt's memory stays flat."""
+
+
+_PATIENCE = 1.0
+"""Seconds after which a reader looks by itself whether the loop goes on: Ctrl-C may come between
+any two steps of the one that should have told it."""
 
 
 @dataclass(eq=False)
@@ -55,13 +61,17 @@ class Job:
     done: bool = False
     error: Exception | None = None
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to read, or nothing more to come."""
+        return self.done or bool(self.generation.pieces)
+
 
 class Scheduler:
     """Drives the generations of one pipeline, from as many threads as there are callers.
 
-    Whoever waits for text drives the loop: it takes the lock and runs rounds until its own
-    generation has some. A round forwards one slice of each live generation, so none waits for
-    another to end.
+    Of those that wait for text, one drives the loop, and after each round all that have some go
+    on. A round forwards one slice of each live generation, so none waits for another to end.
 
     chunk: tokens that one slice forwards at the most.
     """
@@ -71,9 +81,10 @@ class Scheduler:
         self._whole = executor.wiring.whole
         self._chunk = executor.max_length if self._whole else chunk or _DEFAULT_CHUNK
         self._live: list[Job] = []
-        # Not one that its owner may take again: a round must not begin within a round.
-        self._lock = threading.Lock()
+        self._turns = Turns()
         self._owner: int | None = None
+        self._rounds = threading.Condition()
+        self._driven = False
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -81,18 +92,15 @@ class Scheduler:
 
         Raises PluginError for a component that calls the pipeline that is running it.
         """
-        if self._owner == threading.get_ident():
-            raise PluginError(
-                "a component calls the pipeline that is just running it; give it a pipeline of "
-                "its own"
-            )
-        with self._lock:
-            self._owner = threading.get_ident()
-            try:
-                self._sweep()
-                yield
-            finally:
-                self._owner = None
+        self._refuse_recursion()
+        self._turns.acquire()
+        self._owner = threading.get_ident()
+        try:
+            self._sweep()
+            yield
+        finally:
+            self._owner = None
+            self._turns.release()
 
     def submit(
         self,
@@ -112,12 +120,28 @@ class Scheduler:
         return job
 
     def advance(self, job: Job) -> None:
-        """Run one round, unless `job` has something to read or has ended meanwhile."""
-        with self.exclusive():
-            if job.done or job.generation.pieces:
-                return
-            for live in self._live:
-                self._step(live)
+        """Run one round, or wait for the one that somebody else runs.
+
+        Unless `job` has something to read, or has ended meanwhile. Raises PluginError as
+        `exclusive` does.
+        """
+        self._refuse_recursion()
+        driving = False
+        try:
+            with self._rounds:
+                while self._driven and not job.ready:
+                    self._rounds.wait(_PATIENCE)
+                if job.ready:
+                    return
+                driving = self._driven = True
+            with self.exclusive():
+                for live in self._live:
+                    self._step(live)
+        finally:
+            if driving:
+                self._driven = False
+                with self._rounds:
+                    self._rounds.notify_all()
 
     def withdraw(self, job: Job) -> None:
         """End a job where it is; called within `exclusive`."""
@@ -130,11 +154,11 @@ class Scheduler:
         Never waits, because the garbage collector may call it in the midst of a round.
         """
         job.cancelled = True
-        if self._lock.acquire(blocking=False):
+        if self._turns.try_acquire():
             try:
                 self._sweep()
             finally:
-                self._lock.release()
+                self._turns.release()
 
     def collect(self, span: Span, clock: Clock) -> Array:
         """All of a span's logits, float32 [rows, V], without a strategy."""
@@ -145,6 +169,13 @@ class Scheduler:
                 if part is not None:
                     wanted.parts.append(part.copy())
         return wanted.logits
+
+    def _refuse_recursion(self) -> None:
+        if self._owner == threading.get_ident():
+            raise PluginError(
+                "a component calls the pipeline that is just running it; give it a pipeline of "
+                "its own"
+            )
 
     def _forward(self, span: Span, clock: Clock) -> Array | None:
         """Forward one slice of what is pending in the span's sequence.

@@ -30,7 +30,7 @@ class Stream(Iterator[Piece]):
     def __next__(self) -> Piece:
         """The next piece. Raises, after the last one, what ended the reply too early."""
         job = self._job
-        while not job.generation.pieces and not job.done:
+        while not job.ready:
             self._scheduler.advance(job)
         if job.generation.pieces:
             return job.generation.pieces.popleft()

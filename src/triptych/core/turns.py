@@ -10,8 +10,8 @@ class Turns:
     """A lock without barging.
 
     With `threading.Lock`, a thread that releases it and asks again at once nearly always gets
-    it before those that wait: of four threads that stream, one got a dozen pieces while the
-    others got none. Here each waits for those that asked before it, and for nobody else.
+    it before those that wait. Here each waits for those that asked before it, and for nobody
+    else.
     """
 
     def __init__(self) -> None:
