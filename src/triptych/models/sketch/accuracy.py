@@ -10,6 +10,9 @@ from triptych.models.sketch.conversations import TARGETS, TASKS, Question, held_
 Answer = Callable[[Sequence[Question]], Sequence[str]]
 """Gives, for each question, the text that a model answers it with."""
 
+MAX_NEW_TOKENS = 120
+"""More than the longest answer has."""
+
 
 @dataclass
 class Score:

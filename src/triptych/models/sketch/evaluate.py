@@ -1,7 +1,7 @@
-"""Evaluate a checkpoint: `python -m triptych.models.sketch.evaluate CHECKPOINT`.
+"""Measure exact match on held-out questions: `python -m triptych.models.sketch.evaluate`.
 
-Everything is the reference's own: the tokenizer, chat template, image processor, weights and
-greedy generation of transformers, in float32.
+By default the built-in pipeline answers, through its graphs and without torch. Another pipeline
+may be named, or a checkpoint folder, which transformers runs.
 """
 
 from __future__ import annotations
@@ -10,76 +10,18 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-from transformers import AutoImageProcessor, AutoTokenizer, Qwen3VLForConditionalGeneration
-
-from triptych.models.sketch.accuracy import Score, measure, table
-from triptych.models.sketch.conversations import TASKS, Question
-from triptych.models.sketch.tokenizer import IMAGE_PAD
-
-BATCH = 16
-MAX_NEW_TOKENS = 120
-
-
-class Reference:
-    """A checkpoint folder as transformers runs it."""
-
-    def __init__(self, folder: Path) -> None:
-        # Any: the annotations of transformers do not fit its own classes.
-        self.model: Any = Qwen3VLForConditionalGeneration.from_pretrained(
-            folder, dtype=torch.float32
-        )
-        self.model.train(mode=False)
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
-        loader: Any = AutoImageProcessor
-        self.images: Any = loader.from_pretrained(folder)
-        self.image_pad = self.tokenizer.convert_tokens_to_ids(IMAGE_PAD)
-
-    def answer(
-        self, questions: Sequence[Question], *, max_new_tokens: int = MAX_NEW_TOKENS
-    ) -> list[str]:
-        """What the model says to each question, greedily."""
-        said: list[str] = []
-        # Questions of one length together: little padding, and answers of similar length.
-        order = sorted(range(len(questions)), key=lambda index: len(questions[index].answer))
-        for start in range(0, len(order), BATCH):
-            batch = [questions[index] for index in order[start : start + BATCH]]
-            said.extend(self._answer(batch, max_new_tokens))
-        return [text for _, text in sorted(zip(order, said, strict=True))]
-
-    def _answer(self, questions: Sequence[Question], max_new_tokens: int) -> list[str]:
-        images = [image for question in questions for image in question.images]
-        pixels = self.images(images=images, return_tensors="pt") if images else {}
-        places = iter((pixels["image_grid_thw"].prod(-1) // 4).tolist() if images else ())
-        prompts = []
-        for question in questions:
-            prompt = self.tokenizer.apply_chat_template(
-                question.messages, tokenize=False, add_generation_prompt=True
-            )
-            head, *rest = prompt.split(IMAGE_PAD)
-            prompts.append(head + "".join(IMAGE_PAD * next(places) + part for part in rest))
-        inputs = self.tokenizer(prompts, return_tensors="pt", padding=True)
-        ids = inputs["input_ids"]
-        with torch.inference_mode():
-            output = self.model.generate(
-                **inputs,
-                **pixels,
-                mm_token_type_ids=(ids == self.image_pad).int(),
-                max_new_tokens=max_new_tokens,
-            )
-        return list(
-            self.tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
-        )
+from triptych.models.sketch.accuracy import Answer, Score, measure, table
+from triptych.models.sketch.conversations import TASKS
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Exact match of sketch on held-out scenes.")
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument(
+        "source", nargs="?", default="sketch", help="a pipeline (default: sketch), or a checkpoint"
+    )
     parser.add_argument("--sides", type=int, nargs="+", default=[192], help="longest sides")
     parser.add_argument("--any-size", action="store_true", help="also up to 448, and oblong")
     parser.add_argument("--seed", type=int, default=0)
@@ -87,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--misses", type=int, default=0, help="wrong answers to show per task")
     given = parser.parse_args(arguments)
-    reference = Reference(given.checkpoint)
+    answer = _answerer(given.source)
     columns: dict[str, list[Score]] = {}
     started = time.monotonic()
     asked = [(f"up to {side} px", side, False) for side in given.sides]
@@ -95,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
         asked.append(("any size", max(given.sides), True))
     for title, side, any_size in asked:
         columns[title] = measure(
-            reference.answer, per_task=given.per_task, tasks=given.tasks, seed=given.seed,
+            answer, per_task=given.per_task, tasks=given.tasks, seed=given.seed,
             side=side, any_size=any_size,
         )  # fmt: skip
     out = sys.stdout
@@ -107,6 +49,17 @@ def main(arguments: list[str] | None = None) -> None:
                 asked_last = question.messages[-1]["content"]
                 out.write(f"{title} {score.task}: {asked_last}\n")
                 out.write(f"  right {question.answer!r}{os.linesep}  said  {said!r}\n")
+
+
+def _answerer(source: str) -> Answer:
+    """Who answers: a checkpoint folder through transformers, anything else as a pipeline."""
+    if (Path(source) / "model.safetensors").is_file():
+        from triptych.models.sketch.reference import Reference
+
+        return Reference(Path(source)).answer
+    from triptych.models.sketch.exported import Exported
+
+    return Exported(source).answer
 
 
 if __name__ == "__main__":
