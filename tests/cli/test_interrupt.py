@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
+from triptych.cli import interrupt as module
 from triptych.cli.interrupt import Interruptible
 
 SLOW = """
@@ -133,6 +135,28 @@ def test_before_there_is_anything_to_keep_the_first_ctrl_c_ends_it():
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == 130
+
+
+@pytest.mark.parametrize(
+    ("presses", "said"),
+    [
+        (2, "\nstopping after this step; Ctrl-C again ends at once\n"),
+        (3, "\nstopping after this step; 2 more Ctrl-C end at once\n"),
+    ],
+)
+def test_at_a_terminal_it_says_that_it_was_heard_when_the_end_takes_long(
+    monkeypatch, presses, said
+):
+    remarks = []
+    monkeypatch.setattr("sys.stderr", type("Screen", (), {"isatty": lambda _: True})())
+    monkeypatch.setattr(module, "remark", lambda text: remarks.append(f"{text}\n"))
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    with Interruptible(lambda: None, presses=presses):
+        signal.raise_signal(signal.SIGINT)
+        deadline = time.monotonic() + 10
+        while not remarks and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert remarks == [said]
 
 
 def test_afterwards_ctrl_c_is_as_it_was():

@@ -1,8 +1,6 @@
 """`triptych plugins`; the faults of installed distributions are in tests/core."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -183,18 +181,12 @@ def test_the_name_of_a_broken_component_is_its_fault(triptych, plugin_file):
     assert done.err.endswith(" has no Gone\n")
 
 
-def test_running_a_pipeline_does_not_look_at_plugins_it_does_not_name(tiny_pipeline):
-    script = (
-        "import importlib.metadata, sys\n"
-        "def distributions(*_, **__): raise AssertionError('metadata was read')\n"
-        "from triptych.core import installed\n"
-        "installed.distributions = distributions\n"
-        "from triptych.cli.main import main\n"
-        "sys.exit(main(sys.argv[1:]))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, "run", str(tiny_pipeline), "--text=Hello",
-         "--max-new-tokens=2"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+def test_running_a_pipeline_does_not_look_at_plugins_it_does_not_name(
+    triptych, tiny_pipeline, monkeypatch
+):
+    def distributions():
+        raise AssertionError("metadata was read")
+
+    monkeypatch.setattr("triptych.core.installed.distributions", distributions)
+    done = triptych("run", tiny_pipeline, "--text=Hello", "--max-new-tokens=2")
+    assert (done.code, done.err) == (0, "")

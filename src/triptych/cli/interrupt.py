@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from triptych.cli.reporting import INTERRUPTED
-from triptych.cli.terminal import SHOW_CURSOR
+from triptych.cli.terminal import PATIENCE, SHOW_CURSOR, remark
 
 STOP = b"\0"
 """No signal has the number 0."""
@@ -61,7 +61,7 @@ class Interruptible:
         self._sender.close()
 
     def _listen(self) -> None:
-        while (heard := self._receiver.recv(1)) and heard != STOP:
+        while (heard := self._heard()) != STOP:
             if heard[0] != signal.SIGINT:
                 continue
             self.pressed += 1
@@ -70,3 +70,18 @@ class Interruptible:
                     os.write(sys.stderr.fileno(), f"{SHOW_CURSOR}\n".encode())
                 os._exit(INTERRUPTED)
             self.cancel()
+            self._receiver.settimeout(PATIENCE)
+
+    def _heard(self) -> bytes:
+        """The next signal's number. Says that the first press was heard, if the end takes long."""
+        try:
+            return self._receiver.recv(1) or STOP
+        except TimeoutError:
+            self._receiver.settimeout(None)
+            if sys.stderr.isatty():
+                remark(f"\nstopping after this step; {self._more()} at once")
+            return self._receiver.recv(1) or STOP
+
+    def _more(self) -> str:
+        left = self._presses - self.pressed
+        return "Ctrl-C again ends" if left == 1 else f"{left} more Ctrl-C end"
