@@ -25,6 +25,7 @@ from triptych.core.prompt import Media, Prompt, digest_of
 from triptych.core.sampling import Chain
 from triptych.core.scheduler import Scheduler
 from triptych.core.settings import CacheItem
+from triptych.core.spans import Span
 from triptych.core.wiring import wire
 
 VOCABULARY = 32
@@ -51,6 +52,11 @@ def stages():
         Component("unloadable", ":Unloadable", "fails to load"),
         Component("every_third", ":EveryThird", "keeps every nth visual row", main="nth"),
     ]
+
+
+@hookimpl
+def strategies():
+    return [Component("forks", ":Forks", "looks ahead in forks that it never closes")]
 
 
 @hookimpl
@@ -300,6 +306,21 @@ class Penalty(RepetitionPenalty):
         super().__init__(settings.factor)
 
 
+class Forks:
+    speculates = False
+
+    def run(self, generation):
+        while True:
+            [rows] = yield [Span(generation.sequence)]
+            token = generation.chain.choose(rows[-1])
+            fork = generation.sequence.fork()
+            fork.append([token])
+            yield [Span(fork)]
+            generation.sequence.append([token])
+            if generation.emit(token):
+                return
+
+
 class Liar:
     def __call__(self, candidates, context):
         return 1000
@@ -409,8 +430,6 @@ class FakePipeline:
 
     def forward(self, sequence, rows=1):
         """All logits of a span, in slices of `chunk`."""
-        from triptych.core.spans import Span
-
         return self.scheduler.collect(Span(sequence, rows), Clock())
 
     def logits(self, text="1 2 3", images=(), *, tail=0):

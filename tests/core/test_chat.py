@@ -207,3 +207,17 @@ def test_chats_and_requests_do_not_mix(pipe):
     ]
     history = list(first.messages)
     assert first.send("6").tokens == fresh(pipe, [*history, asked("6")])
+
+
+@pytest.mark.parametrize("pieces", [1, 12])
+def test_what_a_strategy_forked_goes_back_after_each_turn(load, pieces):
+    pipe = load("strategy: local/forks")
+    slots = watch_slots(pipe)
+    chat = pipe.chat()
+    for text in ("1 2", "3"):
+        with chat.stream(text) as stream:
+            for _ in range(pieces):
+                next(stream)
+    assert sum(not slot.closed for slot in slots) == 1, "that of the chat"
+    assert pipe.generate("1 2").tokens
+    assert sum(not slot.closed for slot in slots) == 1

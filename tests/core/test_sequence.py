@@ -232,6 +232,25 @@ def test_a_fork_is_independent_of_what_it_was_made_of():
     assert pipeline.leased == 0
 
 
+def test_forks_are_closed_with_what_they_were_made_of():
+    pipeline = FakePipeline()
+    sequence = pipeline.sequence("1 2 3")
+    pipeline.forward(sequence)
+    fork = sequence.fork()
+    fork.fork()
+    sequence.fork().close()
+    assert pipeline.leased == 3
+    sequence.clear()
+    assert pipeline.leased == 2, "a sequence that begins anew leaves its forks alone"
+    sequence.close_forks()
+    assert pipeline.leased == 0
+    sequence.append([1])
+    pipeline.forward(sequence)
+    sequence.fork()
+    sequence.close()
+    assert pipeline.leased == 0
+
+
 # Becoming the next prompt
 
 

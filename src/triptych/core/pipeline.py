@@ -254,9 +254,11 @@ class Pipeline:
         )
 
         def release() -> None:
-            if own:
-                for used in (sequence, *branches.values()):
+            for used in (sequence, *branches.values()):
+                if own:
                     used.close()
+                else:
+                    used.close_forks()
 
         def finish(job: Job) -> Reply:
             reply = self._reply(job.generation, seed, request_id)

@@ -109,6 +109,7 @@ class Sequence:
     given: list[int] = field(default_factory=list)
     shares_prefix: bool = True
     _placed: list[_Placed] = field(default_factory=list)
+    _forks: list[Sequence] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Tokens in the table and those waiting to enter it."""
@@ -199,8 +200,12 @@ class Sequence:
         return kept
 
     def fork(self) -> Sequence:
-        """An independent copy; copies its caches."""
-        return Sequence(
+        """An independent copy; copies its caches.
+
+        Close it when it is needed no more. What is still open when the generation ends is
+        closed with the sequence that it was made of.
+        """
+        fork = Sequence(
             max_length=self.max_length,
             table={name: column.copy() for name, column in self.table.items()},
             rows={name: column.copy() for name, column in self.rows.items()},
@@ -211,15 +216,27 @@ class Sequence:
             shares_prefix=self.shares_prefix,
             _placed=list(self._placed),
         )
+        self._forks = [*(one for one in self._forks if one.caches), fork]
+        return fork
 
     def clear(self) -> None:
         """Forget everything; the caches go back to their pools."""
-        self.close()
+        self._give_back()
         self.table, self.rows, self.appended = {}, {}, []
         self.given, self._placed, self.forwarded = [], [], 0
 
     def close(self) -> None:
-        """Give the caches back. Safe to call twice."""
+        """Give the caches back, those of its forks, too. Safe to call twice."""
+        self._give_back()
+        self.close_forks()
+
+    def close_forks(self) -> None:
+        """Give the caches of its forks, and of theirs, back."""
+        for fork in self._forks:
+            fork.close()
+        self._forks = []
+
+    def _give_back(self) -> None:
         for slot in self.caches.values():
             slot.close()
         self.caches = {}
