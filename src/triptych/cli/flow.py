@@ -38,7 +38,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Flow:
-    """The data flow of a pipeline. sampler and strategy: as a person would say them."""
+    """The data flow of a pipeline.
+
+    sampler and strategy: as a person would say them. logits_from: the label of the stage that the
+    sampler hears from.
+    """
 
     processor: str
     input: tuple[Step, ...]
@@ -46,11 +50,7 @@ class Flow:
     sampler: tuple[str, ...]
     strategy: str
     stop: str
-
-    @property
-    def logits_from(self) -> str:
-        """The label of the stage that the sampler hears from."""
-        return next(step.label for step in reversed(self.span) if "logits" in step.writes)
+    logits_from: str
 
 
 def flow_of(assembly: Assembly) -> Flow:
@@ -65,6 +65,7 @@ def flow_of(assembly: Assembly) -> Flow:
         sampler=tuple(spoken(part) for part in spec.sampler),
         strategy=spoken(spec.strategy),
         stop=f"an end token{strings}, or {stop.max_new_tokens} new tokens",
+        logits_from=assembly.wiring.logits_from,
     )
 
 
@@ -126,6 +127,7 @@ class _Walk:
 
     def step(self, wired: Wired) -> Step:
         """One stage; what it writes counts from here on."""
+        from triptych.core.assembly import cache_part
         from triptych.core.wiring import CACHE_PORTS, CORE_READS, REDUCTIONS
 
         pairs = wired.stage.cache_pairs
@@ -143,13 +145,11 @@ class _Walk:
         writes = tuple(write.port.name for write in wired.writes)
         self.written |= dict.fromkeys(writes, wired.label)
         parts = {part.label: part for part, _ in self.assembly.stages}
-        chosen: Part | None = getattr(wired.stage, "cache", None)
-        policy = spoken(chosen) if chosen is not None else "full"
         return Step(
             label=wired.label,
             name=parts[wired.label].name,
             reads={source: tuple(names) for source, names in reads.items()},
             writes=writes,
             to_core=tuple(name for name in writes if name in CORE_READS | REDUCTIONS.keys()),
-            cache=policy if pairs else None,
+            cache=spoken(cache_part(wired.stage)) if pairs else None,
         )

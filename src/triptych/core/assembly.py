@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from triptych.core.cache import Cache, CachePolicy
-from triptych.core.catalog import Catalog
+from triptych.core.config.build import part_of
 from triptych.core.config.errors import ConfigError
 from triptych.core.config.part import Part
 from triptych.core.config.spec import PipelineSpec
@@ -71,17 +71,15 @@ def assemble(spec: PipelineSpec) -> Assembly:
     processor: Processor = spec.processor.make()
     stages = tuple((part, part.make()) for part in spec.stages)
     wiring = wire(stages, offers=tuple(processor.offers))
-    policies = {part.label: _policy(stage) for part, stage in stages if stage.cache_pairs}
+    policies = {part.label: cache_part(stage).make() for part, stage in stages if stage.cache_pairs}
     _check_exactness(spec, policies)
     return Assembly(spec, processor, stages, wiring, policies)
 
 
-def _policy(stage: Stage) -> CachePolicy:
-    """What the stage's item chose; `full` for a stage that leaves no choice."""
+def cache_part(stage: Stage) -> Part:
+    """The cache policy that a stage's item chose; `full` for a stage that leaves no choice."""
     chosen: Part | None = getattr(stage, "cache", None)
-    if chosen is not None:
-        return chosen.make()  # type: ignore[no-any-return]
-    return Catalog().find("caches", "full").load()()  # type: ignore[no-any-return]
+    return part_of("caches", "full", "cache") if chosen is None else chosen
 
 
 def _check_exactness(spec: PipelineSpec, policies: Mapping[str, CachePolicy]) -> None:
