@@ -7,12 +7,12 @@ entry point ``acme`` of the group ``triptych``; ``local/NAME`` comes from ``--pl
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
 from triptych.core import installed, plugin_file
 from triptych.core.component import KINDS, Kind
+from triptych.core.config.errors import explained, nearest
 from triptych.core.entry import LOCAL, Entry, Origin, PluginFault
 from triptych.core.errors import TriptychError
 from triptych.core.manifest import Manifest
@@ -72,14 +72,7 @@ class UnknownComponent(TriptychError):
         self.known = tuple(known)
         self.nearest = nearest
         self.hint = hint
-        lines = [cause]
-        if nearest:
-            lines.append(f"did you mean {nearest!r}?")
-        if hint:
-            lines.append(hint)
-        if known:
-            lines.append(f"known: {', '.join(known)}")
-        super().__init__("\n  ".join(lines))
+        super().__init__(explained(cause, nearest=nearest, known=self.known, hint=hint))
 
 
 class Catalog:
@@ -236,8 +229,4 @@ class Catalog:
 def _nearest(name: str, known: Sequence[str]) -> str | None:
     """The likeliest of the known names; a short name also matches one with an owner."""
     by_short = {full.rpartition("/")[2]: full for full in known}
-    for given, choices in ((name, {full: full for full in known}), (name, by_short)):
-        matches = get_close_matches(given, choices, n=1)
-        if matches:
-            return choices[matches[0]]
-    return None
+    return nearest(name, known) or by_short.get(nearest(name, by_short) or "")

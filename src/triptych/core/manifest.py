@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
 import pluggy
 
 from triptych.core import hookspecs
 from triptych.core.component import KINDS, Component, Kind
+from triptych.core.config.errors import nearest
 from triptych.core.entry import Entry, Origin, PluginFault, cause_of
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
@@ -70,8 +70,8 @@ class Manifest:
         hooks = [name for name in dir(plugin) if _is_hook(plugin, name)]
         for name in hooks:
             if name not in KINDS:
-                near = get_close_matches(name, KINDS, n=1)
-                hint = f"did you mean {near[0]}? " if near else ""
+                near = nearest(name, KINDS)
+                hint = f"did you mean {near}? " if near else ""
                 raise self._fault(
                     f"has a bad manifest: there is no hook {name}; {hint}"
                     f"known hooks: {', '.join(sorted(KINDS))}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
+
+from triptych.core.config.errors import nearest
 
 MOST_NAMES = 200
 """Files of a folder that are looked at to guess which one was meant."""
@@ -109,8 +110,8 @@ def _nearest(text: str, base: Path) -> str | None:
         names = [path.name for path, _ in zip(folder.iterdir(), range(MOST_NAMES), strict=False)]
     except OSError:
         return None
-    close = get_close_matches(Path(text).name, names, n=1)
-    return str(Path(text).with_name(close[0])) if close else None
+    close = nearest(Path(text).name, names)
+    return str(Path(text).with_name(close)) if close else None
 
 
 def _resolve(value: object, info: ValidationInfo) -> object:

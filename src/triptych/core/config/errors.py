@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from triptych.core.errors import TriptychError
@@ -71,7 +71,9 @@ class ConfigError(TriptychError):
         self.known = list(known)
         self.hint = hint
         self.exit_code = exit_code  # type: ignore[misc]  # a class constant in most errors
-        super().__init__(self._message())
+        super().__init__(
+            explained(f"{where}: {cause}", nearest=nearest, known=self.known, hint=hint)
+        )
 
     @property
     def file(self) -> str:
@@ -93,15 +95,17 @@ class ConfigError(TriptychError):
         """Dotted, with the labels of items."""
         return self.where.path
 
-    def _message(self) -> str:
-        lines = [f"{self.where}: {self.cause}"]
-        if self.nearest is not None:
-            lines.append(f"did you mean {self.nearest!r}?")
-        if self.hint is not None:
-            lines.append(self.hint)
-        if self.known:
-            lines.append(f"known: {_listed(self.known)}")
-        return "\n  ".join(lines)
+
+def explained(cause: str, *, nearest: str | None, known: Sequence[str], hint: str | None) -> str:
+    """A message of several lines: the cause, and below it, indented, what would be right."""
+    lines = [cause]
+    if nearest is not None:
+        lines.append(f"did you mean {nearest!r}?")
+    if hint is not None:
+        lines.append(hint)
+    if known:
+        lines.append(f"known: {_listed(known)}")
+    return "\n  ".join(lines)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -117,7 +121,7 @@ def unknown(where: Where, cause: str, name: str, known: Iterable[str]) -> Config
     return ConfigError(where, cause, nearest=nearest(name, names), known=names)
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:KNOWN_SHOWN])
     more = len(names) - KNOWN_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
