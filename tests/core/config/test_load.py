@@ -63,6 +63,12 @@ def test_a_bare_value_fills_the_main_setting_and_a_mapping_all(item, write, cata
     assert isinstance(decoder.settings.cache.make(), Full)
 
 
+def test_an_empty_mapping_is_no_switch(write, catalog):
+    source = write("format: 1\nprocessor: {hf: .}\nstages: [mrope]\napproximate: {}\n")
+    with pytest.raises(ConfigError, match=r":4:14: approximate: a mapping is not true or false"):
+        load_spec(source, catalog=catalog)
+
+
 def test_an_item_in_a_setting_is_a_part_with_its_own_place(write, catalog):
     source = write("""\
         format: 1

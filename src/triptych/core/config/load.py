@@ -7,8 +7,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import Field
-
 from triptych.core.catalog import Catalog
 from triptych.core.config.build import Builder
 from triptych.core.config.chain import SamplingFlags, Spoken, apply_flags, chain_of
@@ -33,10 +31,10 @@ DEFAULT_STRATEGY = "autoregressive"
 S = TypeVar("S", bound=Settings)
 
 
-class _Flags(Settings):
+class _Switches(Settings):
     """The top-level keys that are neither items nor sections."""
 
-    approximate: bool = Field(default=False)
+    approximate: bool = False
 
 
 def load_spec(  # noqa: PLR0913  # one keyword per flag that changes a pipeline
@@ -77,6 +75,7 @@ def load_spec(  # noqa: PLR0913  # one keyword per flag that changes a pipeline
     draft = _draft(top)
     Edits(remove, replace, insert, overrides, spoken).apply(draft, builder)
     draft.sampler = apply_flags(draft.sampler, flags, builder)
+    switches = Node({"approximate": draft.approximate}, Where(name))
     section = top.child("sampler").where if "sampler" in (top.items or {}) else top.where
     if not draft.stages:
         raise ConfigError(_under(top, "stages"), "a pipeline has at least one stage")
@@ -89,7 +88,7 @@ def load_spec(  # noqa: PLR0913  # one keyword per flag that changes a pipeline
         strategy=builder.part(draft.strategy, "strategies"),
         stop=_section(StopSettings, draft.stop, builder),
         session=_section(SessionSettings, draft.session, builder),
-        approximate=builder.settings(_Flags, _flags_node(draft, top)).approximate,
+        approximate=builder.settings(_Switches, switches).approximate,
         _builder=builder,
         _chain=draft.sampler,
         _places=dict([*top.walk(), *draft.stop.walk(), *draft.session.walk()]),
@@ -173,28 +172,23 @@ def _draft(top: Node) -> Draft:
             unsaid,
             label="strategy",
         ),
-        stop=_optional(top, "stop"),
-        session=_optional(top, "session"),
-        approximate=_optional(top, "approximate"),
+        stop=_optional(top, "stop", {}),
+        session=_optional(top, "session", {}),
+        approximate=_optional(top, "approximate", _Switches().approximate),
     )
 
 
-def _optional(top: Node, key: str) -> Node:
-    """The value under a key; an empty mapping where there is none, or nothing under it."""
+def _optional(top: Node, key: str, default: Any) -> Node:
+    """The value under a key; the default where there is none, or nothing under it."""
     if key in (top.items or {}) and top.value[key].value is not None:
         return top.child(key)
-    return Node({}, Where(top.where.source, path=key))
+    return Node(default, Where(top.where.source, path=key))
 
 
 def _section(model: type[S], node: Node, builder: Builder) -> S:
     if node.items is None:
         raise ConfigError(node.where, f"{shown(node.value)} is not a mapping of settings")
     return builder.settings(model, node)
-
-
-def _flags_node(draft: Draft, top: Node) -> Node:
-    given = {} if draft.approximate.items == {} else {"approximate": draft.approximate}
-    return Node(given, Where(top.where.source))
 
 
 def _under(top: Node, key: str) -> Where:
