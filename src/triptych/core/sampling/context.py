@@ -18,7 +18,7 @@ class Context:
         tokens are not among them. Read-only, and valid during the call only.
     prompt_length: how many of them are the prompt.
     rng: the generation's own random generator; steps use no other.
-    needs: what steps declared in ``needs`` (hidden states, attention), by port name.
+    needs: ports beside the logits, by name; those that the chain was given.
     """
 
     tokens: npt.NDArray[np.int64]
