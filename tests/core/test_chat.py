@@ -221,3 +221,34 @@ def test_what_a_strategy_forked_goes_back_after_each_turn(load, pieces):
     assert sum(not slot.closed for slot in slots) == 1, "that of the chat"
     assert pipe.generate("1 2").tokens
     assert sum(not slot.closed for slot in slots) == 1
+
+
+WINDOWED = (
+    "stages: [local/vision, mrope, local/embed, merge, "
+    "{local/windowed: {cache: {window: {size: 6, sinks: 2, slack: 3}}}}]\n"
+    # One token a slice, so that what a token sees does not depend on how turns were cut.
+    "session: {chunk: 1}"
+)
+
+
+def test_a_chat_goes_on_over_a_window_that_has_forgotten_its_begin(load):
+    pipe = load(WINDOWED)
+    chat = pipe.chat()
+    for text, images in TURNS:
+        history = list(chat.messages)
+        assert chat.send(text, images=images).tokens == fresh(pipe, [*history, asked(text, images)])
+
+
+def test_history_that_a_window_has_forgotten_is_forwarded_anew_when_it_is_edited(load):
+    pipe = load(WINDOWED)
+    chat = pipe.chat()
+    for text, images in TURNS[:3]:
+        chat.send(text, images=images)
+    decode = pipe._executor.wiring.span[-1].stage
+    chat.messages[2] = asked("4 4", [OTHER])
+    history = list(chat.messages)
+    del decode.slices[:]
+    tokens = chat.send("5", max_new_tokens=3).tokens
+    whole = len(pipe.processor.prompt(_request([*history, asked("5")])).tokens)
+    assert len(decode.slices) == whole + 2
+    assert tokens == fresh(pipe, [*history, asked("5")], max_new_tokens=3)

@@ -27,6 +27,9 @@ AXES = {
 """The axis names that the scheduler knows, and what each counts."""
 
 
+_FLOATS = frozenset({"float", "float16", "bfloat16", "float32", "float64"})
+
+
 class When(Enum):
     """When a stage runs."""
 
@@ -71,6 +74,6 @@ class CachePair:
 
 def same_dtype(written: str, read: str) -> bool:
     """Whether a port of dtype `written` may be read as `read`."""
-    if read == "float":
-        return np.issubdtype(np.dtype(written), np.floating) if written != "float" else True
-    return written in (read, "float" if read.startswith("float") else read)
+    if read == "float" or written == "float":
+        return {written, read} <= _FLOATS
+    return written == read
