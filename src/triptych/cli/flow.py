@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from triptych.core.assembly import Assembly
     from triptych.core.config.part import Part
-    from triptych.core.wiring import Wired
+    from triptych.core.wired import Wired
 
 PROCESSOR, CORE, CACHE, ABSENT = "processor", "core", "cache", "absent"
 """Sources of ports that are no stages."""
@@ -120,7 +120,7 @@ class _Walk:
     written: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from triptych.core.wiring import INPUT_PORTS, SPAN_PORTS
+        from triptych.core.wired import INPUT_PORTS, SPAN_PORTS
 
         self.written |= {port.name: CORE for port in (*INPUT_PORTS, *SPAN_PORTS)}
         self.written |= {port.name: PROCESSOR for port in self.assembly.processor.offers}
@@ -128,7 +128,7 @@ class _Walk:
     def step(self, wired: Wired) -> Step:
         """One stage; what it writes counts from here on."""
         from triptych.core.assembly import cache_part
-        from triptych.core.wiring import CACHE_PORTS, CORE_READS, REDUCTIONS
+        from triptych.core.wired import CACHE_PORTS, CORE_READS, REDUCTIONS
 
         pairs = wired.stage.cache_pairs
         pasts = {pair.past.name for pair in pairs}

@@ -18,7 +18,8 @@ from triptych.core.execution import Executor
 from triptych.core.ports import Array
 from triptych.core.prompt import Processor
 from triptych.core.stages import Runtime, Stage
-from triptych.core.wiring import Wiring, wire
+from triptych.core.wired import Wiring
+from triptych.core.wiring import wire
 
 LONGEST_DEFAULT = 32768
 """`session.max_context` where neither the file nor a shorter model says otherwise."""

@@ -17,7 +17,7 @@ from triptych.core.reduction import ReductionError, keep_rows, merge_rows
 from triptych.core.sequence import Appended, Column, visual_index
 from triptych.core.sequence import Sequence as TokenSequence
 from triptych.core.stage_call import Feeds, call
-from triptych.core.wiring import INPUT_PORTS, REDUCTIONS, SOURCE, Wired, Wiring
+from triptych.core.wired import INPUT_PORTS, REDUCTIONS, SOURCE, Wired, Wiring
 
 _NEXT_POSITION = Port("next_position", "int64", ("S",))
 

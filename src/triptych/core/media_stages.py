@@ -11,7 +11,7 @@ from triptych.core.feature_cache import FeatureCache
 from triptych.core.ports import Array, Axis, Port
 from triptych.core.prompt import Media
 from triptych.core.stage_call import call
-from triptych.core.wiring import MEDIA_AXES, Wired
+from triptych.core.wired import MEDIA_AXES, Wired
 
 
 class MediaStages:

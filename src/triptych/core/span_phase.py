@@ -11,7 +11,7 @@ from triptych.core.cache import Cache
 from triptych.core.ports import Array
 from triptych.core.sequence import Sequence
 from triptych.core.stage_call import Feeds, call
-from triptych.core.wiring import Wired, Wiring
+from triptych.core.wired import Wired, Wiring
 
 
 class SpanPhase:

@@ -9,7 +9,7 @@ import numpy as np
 
 from triptych.core.errors import PluginError, TriptychError
 from triptych.core.ports import Array, Port, same_dtype
-from triptych.core.wiring import CACHE_PORTS, Read, Wired
+from triptych.core.wired import CACHE_PORTS, Read, Wired
 
 
 class Feeds:

@@ -1,0 +1,106 @@
+"""Stages in their places: what a wiring says once it holds, and the ports that the core knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from triptych.core.ports import Port
+from triptych.core.stages import Stage
+
+INPUT_PORTS = (
+    Port("input_ids", "int64", ("S",)),
+    Port("visual_index", "int64", ("S",)),
+    Port("start_position", "int64", (1,)),
+)
+"""What the core writes when tokens enter a sequence."""
+
+SPAN_PORTS = (Port("logit_index", "int64", ("R",)),)
+"""What the core adds for each slice that is forwarded."""
+
+CACHE_PORTS = (Port("attention_mask", "int64", ("B", "total")),)
+"""What a cache writes for its own stage, beside the past tensors."""
+
+SOURCE = Port("source", "int64", ("S",))
+"""The core's own column: where a token stood in the prompt, before any was pruned."""
+
+CORE_READS = {
+    "next_position": (Port("next_position", "int64", ("S",)),),
+    "logits": (Port("logits", "float", ("B", "R", "V")), Port("logits", "float", ("B", "S", "V"))),
+}
+"""Ports that the core reads itself, in the forms that it takes."""
+
+REDUCTIONS = {
+    "keep_rows": Port("keep_rows", "bool", ("N",)),
+    "merge_rows": Port("merge_rows", "int64", ("N",)),
+    "merge_weights": Port("merge_weights", "float32", ("N",)),
+}
+"""What a visual-token reducer writes; the scheduler applies it to every port at once."""
+
+MEDIA_AXES = frozenset({"N", "patches", "images"})
+"""A port with one of these axes can be split into those of single media items."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """One input of a stage. name: the stage's own; port: the pipeline's, as the stage wants it.
+
+    batch_axis: where B is inserted, for a port that was written without it.
+    """
+
+    name: str
+    port: Port
+    batch_axis: int | None = None
+
+
+@dataclass(frozen=True)
+class Write:
+    """One output of a stage. name: the stage's own; port: the pipeline's."""
+
+    name: str
+    port: Port
+
+
+@dataclass(frozen=True)
+class Wired:
+    """A stage in its place.
+
+    per_media: it reads nothing but ports of media, so its results belong to each item.
+    """
+
+    label: str
+    stage: Stage
+    reads: tuple[Read, ...]
+    writes: tuple[Write, ...]
+    per_media: bool = False
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The checked list. sizes: the number that each axis letter stands for, where one is known."""
+
+    input: tuple[Wired, ...]
+    span: tuple[Wired, ...]
+    sizes: Mapping[str, int]
+    kept: Mapping[str, Port]
+    """INPUT ports that stay with the sequence, by name."""
+
+    @property
+    def stages(self) -> tuple[Wired, ...]:
+        """All stages, in the order they run."""
+        return self.input + self.span
+
+    @property
+    def whole(self) -> bool:
+        """Whether a stage must see the whole prompt."""
+        return any(wired.stage.whole for wired in self.stages)
+
+    @property
+    def logits_from(self) -> str:
+        """The label of the stage whose `logits` are sampled from."""
+        writers = [
+            wired.label
+            for wired in self.span
+            if "logits" in {write.port.name for write in wired.writes}
+        ]
+        return writers[-1]
