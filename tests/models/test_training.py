@@ -16,10 +16,10 @@ from triptych.models.sketch.architecture import build_model
 from triptych.models.sketch.batches import collate, encode, pixel_patches
 from triptych.models.sketch.checkpoint import load_checkpoint, save_checkpoint
 from triptych.models.sketch.conversations import draw_conversation
-from triptych.models.sketch.reference import Reference
 from triptych.models.sketch.forward import AuxiliaryHeads, hidden_states, losses
 from triptych.models.sketch.optimizer import FLOOR, learning_share
 from triptych.models.sketch.parallel import Team
+from triptych.models.sketch.reference import Reference
 from triptych.models.sketch.schedule import Schedule, ScheduleError, phase_at
 from triptych.models.sketch.tokenizer import train_tokenizer
 from triptych.models.sketch.train import train

@@ -61,11 +61,11 @@ BROAD = Mix(
 """Everything, so that the model learns to see and to speak."""
 
 DRILL = Mix(
-    {"shapes": 54, "texts": 23, "pattern": 5, "pair": 8, "later": 5, "facts": 5},
+    {"shapes": 49, "texts": 31, "pattern": 4, "pair": 8, "later": 4, "facts": 4},
     {
-        "shapes": {"describe": 3, "json": 1, "color": 8, "colors": 1, "shape": 4, "position": 8,
-                   "size": 1, "count": 3, "exists": 2, "follow_up": 5},
-        "texts": {"read": 10, "describe": 1, "json": 1, "color": 3, "colors": 1, "position": 3},
+        "shapes": {"describe": 5, "json": 1, "color": 6, "colors": 1, "shape": 3, "position": 6,
+                   "size": 2, "count": 6, "exists": 1, "follow_up": 3},
+        "texts": {"read": 10, "describe": 3, "json": 1, "color": 2, "colors": 1, "position": 2},
         "pattern": BROAD.tasks["pattern"],
     },
     questions=(3, 7),
