@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import triptych
+from tests import fakes
 from tests.fakes import FakePipeline, watch_slots
 from triptych import ConfigError, InputError, PluginError, Request
 from triptych.core.reply import Reply
@@ -370,3 +371,53 @@ def test_a_stage_that_cannot_load_is_named_by_its_place(load):
 def test_the_names_of_the_api_are_offered(pipe):
     assert isinstance(pipe, triptych.Pipeline)
     assert isinstance(pipe.generate("1"), Reply)
+
+
+# What would go wrong without a word
+
+
+def test_a_picture_that_no_stage_looks_at_is_refused(load):
+    blind = load(remove=["local/vision", "merge"])
+    assert blind.generate("1 2 3", seed=1).tokens
+    with pytest.raises(InputError, match="no stage of this pipeline looks at the request's"):
+        blind.generate("1 2 3", images=IMAGES)
+
+
+def test_a_completion_is_text_or_ids(pipe):
+    with pytest.raises(InputError, match="text or token ids, not int"):
+        pipe.score("1 2", 3)
+
+
+def test_a_plugin_file_that_is_missing_is_an_error_even_when_unused():
+    with pytest.raises(ConfigError, match=r"plugins=\['no.py'\]: there is no such file"):
+        triptych.load(plugins="no.py")
+
+
+@pytest.mark.parametrize(
+    ("body", "lacks"),
+    [
+        ("pass", "when, whole, reads, writes, cache_pairs, __call__"),
+        (
+            "when = triptych.When.INPUT; whole = False; reads = writes = ()\n"
+            "    def __call__(self, ports): return {}",
+            "cache_pairs",
+        ),
+    ],
+)
+def test_a_stage_that_declares_too_little_is_told_what_it_lacks(
+    pipeline_file, tmp_path, body, lacks
+):
+    (tmp_path / "bare.py").write_text(
+        "import triptych\n"
+        "@triptych.hookimpl\n"
+        "def stages(): return [triptych.Component('bare', ':Bare', 'declares too little')]\n"
+        f"class Bare:\n    {body}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        triptych.load(
+            pipeline_file(),
+            plugins=[fakes.__file__, tmp_path / "bare.py"],
+            insert="after mrope: local/bare",
+        )
+    assert f"local/bare is no stage: it has no {lacks}\n  a stage declares" in str(caught.value)
+    assert caught.value.exit_code == 1

@@ -21,6 +21,9 @@ from triptych.core.stages import Runtime, Stage
 from triptych.core.wired import Wiring
 from triptych.core.wiring import wire
 
+DECLARED = ("when", "whole", "reads", "writes", "cache_pairs")
+"""What every stage says of itself."""
+
 LONGEST_DEFAULT = 32768
 """`session.max_context` where neither the file nor a shorter model says otherwise."""
 
@@ -70,11 +73,24 @@ def assemble(spec: PipelineSpec) -> Assembly:
     strategy speculates over a cache that is not exact.
     """
     processor: Processor = spec.processor.make()
-    stages = tuple((part, part.make()) for part in spec.stages)
+    stages = tuple((part, _stage(part)) for part in spec.stages)
     wiring = wire(stages, offers=tuple(processor.offers))
     policies = {part.label: cache_part(stage).make() for part, stage in stages if stage.cache_pairs}
     _check_exactness(spec, policies)
     return Assembly(spec, processor, stages, wiring, policies)
+
+
+def _stage(part: Part) -> Stage:
+    stage = part.make()
+    lacks = [name for name in DECLARED if not hasattr(stage, name)]
+    if not callable(stage):
+        lacks.append("__call__")
+    if lacks:
+        cause = f"{part.name} is no stage: it has no {', '.join(lacks)}"
+        hint = "a stage declares when, whole, reads, writes and cache_pairs, and can be called"
+        raise ConfigError(part.where, cause, hint=hint, exit_code=1)
+    made: Stage = stage
+    return made
 
 
 def cache_part(stage: Stage) -> Part:

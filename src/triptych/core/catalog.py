@@ -85,6 +85,10 @@ class Catalog:
         self._files = tuple(Path(plugin) for plugin in plugins)
         self._manifests: dict[str | Path, Manifest] = {}
 
+    def missing(self) -> Path | None:
+        """The first of the ``--plugin`` files that is not there."""
+        return next((file for file in self._files if not file.is_file()), None)
+
     def find(self, kind: Kind, name: str) -> Entry:
         """The component of that kind and name.
 

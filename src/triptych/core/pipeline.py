@@ -57,6 +57,8 @@ def load(
     that does not load.
     """
     begin = time.perf_counter()
+    if isinstance(plugins, str | Path):
+        plugins = [plugins]
     spec = load_spec(
         source,
         catalog=Catalog([Path(plugin) for plugin in plugins]),
@@ -161,7 +163,12 @@ class Pipeline:
         Raises InputError for an empty completion.
         """
         prompt = self.processor.prompt(_request(request, images))
-        self._check_length(prompt)
+        self._check_prompt(prompt)
+        given: Any = completion
+        if not isinstance(given, Iterable):
+            raise InputError(
+                f"score: the completion is text or token ids, not {type(given).__name__}"
+            )
         if isinstance(completion, str):
             tokens = self.processor.encode(completion)
         else:
@@ -194,7 +201,7 @@ class Pipeline:
         nobody writes for this request.
         """
         prompt = self.processor.prompt(_request(request, images))
-        self._check_length(prompt)
+        self._check_prompt(prompt)
         names = self._executor.port_names()
         if port in names:
             with self._scheduler.exclusive():
@@ -222,7 +229,7 @@ class Pipeline:
         with the reply when it has ended.
         """
         options = CallOptions.of(settings)
-        self._check_length(prompt)
+        self._check_prompt(prompt)
         parts = self.spec.sampler_for(flags=options.flags, sampler=options.sampler)
         seed = secrets.randbits(32) if options.seed is None else options.seed
         chain = Chain(
@@ -266,13 +273,19 @@ class Pipeline:
                 done(reply)
             return reply
 
-        job = self._scheduler.submit(
-            generation, strategy, self.spec.strategy.label, release=release
-        )
+        job = self._scheduler.submit(generation, strategy, self.spec.strategy.name, release=release)
         return Stream(self._scheduler, job, finish=finish)
 
-    def _check_length(self, prompt: Prompt) -> None:
-        """Raises InputError for a prompt that is empty, or leaves no room for a new token."""
+    def _check_prompt(self, prompt: Prompt) -> None:
+        """Raises InputError for a prompt that is empty or leaves no room for a new token.
+
+        Also for media that no stage looks at: the answer would ignore them without a word.
+        """
+        if prompt.media and not self._looks_at_media():
+            raise InputError(
+                f"no stage of this pipeline looks at the request's {prompt.media[0].kind}; ask "
+                "without it, or add a stage that does, such as vision_encoder"
+            )
         room = self._executor.max_length - 1
         if not len(prompt.tokens):
             raise InputError("the prompt is empty; give it some text")
@@ -282,6 +295,15 @@ class Pipeline:
                 f"images), but there is room for {room} before the first new one; shorten it, or "
                 "raise session.max_context"
             )
+
+    def _looks_at_media(self) -> bool:
+        """Whether a stage reads media; one that only places them (positions) does not look."""
+        offered = {port.name for port in self._executor.offers}
+        return any(
+            offered & {read.port.name for read in wired.reads}
+            and "next_position" not in {write.port.name for write in wired.writes}
+            for wired in self._executor.wiring.stages
+        )
 
     def sequence(self) -> TokenSequence:
         """A new, empty sequence of this pipeline's."""

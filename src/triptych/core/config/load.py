@@ -58,6 +58,10 @@ def load_spec(  # noqa: PLR0913  # one keyword per flag that changes a pipeline
     spoken: whether messages about changes speak of flags or of keywords.
     Raises ConfigError.
     """
+    absent = catalog.missing()
+    if absent is not None:
+        given = f"--plugin {absent}" if spoken == "flags" else f"plugins=[{str(absent)!r}]"
+        raise ConfigError(Where(given), "there is no such file")
     if isinstance(source, Mapping):
         file, here = None, Path.cwd()
         name = "pipeline"
