@@ -331,3 +331,39 @@ def test_python_speaks_of_keywords(load):
         load(overrides={"sampler.top_p": 2})
     with pytest.raises(ConfigError, match=r"^remove='merg': there is no stage 'merg'"):
         load(remove="merg")
+
+
+def test_what_was_typed_is_repeated(load):
+    change = parse_set("decoder.cache={window: 0}")
+    with pytest.raises(ConfigError) as caught:
+        load(overrides=[change], spoken="flags")
+    assert str(caught.value).startswith("--set decoder.cache={window: 0}: ")
+
+
+@pytest.mark.parametrize(
+    ("address", "remedy"),
+    [
+        ("max_new_tokens", "\n  that setting is addressed as stop.max_new_tokens\n"),
+        ("threads", "\n  that setting is addressed as session.threads\n"),
+    ],
+)
+def test_a_setting_of_a_section_is_pointed_to(load, address, remedy):
+    with pytest.raises(ConfigError) as caught:
+        load(overrides={address: 3})
+    assert remedy in str(caught.value)
+
+
+def test_a_section_is_not_suggested_for_itself(load):
+    with pytest.raises(ConfigError) as caught:
+        load(remove=["sampler"])
+    assert "did you mean" not in str(caught.value)
+
+
+def test_overrides_are_no_text(load):
+    with pytest.raises(ConfigError, match="overrides: is text, not a mapping"):
+        load(overrides="sampler.top_p=1")
+
+
+def test_threads_have_a_bound(load):
+    with pytest.raises(ConfigError, match="less than or equal to 1024"):
+        load(overrides={"session.threads": 100_000})

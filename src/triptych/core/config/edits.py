@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,6 +16,7 @@ from triptych.core.config.errors import ConfigError, Where, unknown
 from triptych.core.config.items import Item, check_labels, parse_item, parse_items
 from triptych.core.config.nodes import Node, node_of, shown
 from triptych.core.config.reader import read_yaml
+from triptych.core.config.sections import SessionSettings, StopSettings
 
 ALONE: tuple[Kind, ...] = ("processors", "strategies")
 """The kinds of which a pipeline has one; its label is the key it stands under."""
@@ -41,10 +42,12 @@ class Override:
     """One setting to change.
 
     address: ``sampler.top_p``, ``decoder.cache``, ``session.threads``. value: as in YAML.
+    text: the value as it was typed, for messages; None when it was not.
     """
 
     address: str
     value: Any
+    text: str | None = field(default=None, compare=False)
 
 
 Overrides = Mapping[str, Any] | Sequence[Override]
@@ -80,7 +83,11 @@ class Edits:
             change = {f"{new[0]} {new[1]}": new[2]} if isinstance(new, tuple) else new
             for where, anchor, node in self._pairs("insert", change):
                 _insert(draft, anchor, node, where)
-        overrides = self.overrides
+        overrides: Any = self.overrides
+        if isinstance(overrides, str):
+            cause = "is text, not a mapping"
+            hint = "as in {'sampler.top_p': 0.9}"
+            raise ConfigError(Where("overrides"), cause, hint=hint)
         if isinstance(overrides, Mapping):
             overrides = [Override(address, value) for address, value in overrides.items()]
         for override in overrides:
@@ -113,7 +120,8 @@ class Edits:
 
     def _where_set(self, change: Override) -> Where:
         if self.spoken == "flags":
-            return Where(f"--set {change.address}={_as_text(change.value)}")
+            value = _as_text(change.value) if change.text is None else change.text
+            return Where(f"--set {change.address}={value}")
         return Where(f"overrides[{change.address!r}]")
 
 
@@ -126,7 +134,7 @@ def parse_set(text: str) -> Override:
     address, equals, value = text.partition("=")
     if not equals or not address.strip():
         raise ConfigError(where, "is not of the form ADDRESS=VALUE", hint="as in sampler.top_p=0.9")
-    return Override(address.strip(), _yaml(value, where))
+    return Override(address.strip(), _yaml(value, where), value.strip())
 
 
 def set_value(draft: Draft, address: str, value: Node, builder: Builder) -> None:
@@ -334,9 +342,14 @@ def _no_label(draft: Draft, address: str, where: Where) -> ConfigError:
             hint=f"a sampling step is addressed as sampler.{name}",
             known=labels,
         )
+    for section, settings in (("stop", StopSettings), ("session", SessionSettings)):
+        if name in settings.model_fields:
+            hint = f"that setting is addressed as {section}.{name}"
+            return ConfigError(where, f"there is no stage {name!r}", hint=hint, known=labels)
     sections = ["processor", "strategy", "stop", "session", "approximate", "sampler"]
     found = unknown(where, f"there is no stage {name!r}", name, [*labels, *sections])
-    return ConfigError(where, found.cause, nearest=found.nearest, known=labels)
+    near = None if found.nearest == name else found.nearest
+    return ConfigError(where, found.cause, nearest=near, known=labels)
 
 
 def _parent(item: Item) -> str:

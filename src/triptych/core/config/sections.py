@@ -8,6 +8,9 @@ from pydantic import Field, PositiveInt, StringConstraints
 
 from triptych.core.settings import Settings
 
+MOST_THREADS = 1024
+"""More than any machine has cores; making very many takes the machine away for minutes."""
+
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -27,6 +30,6 @@ class SessionSettings(Settings):
     """
 
     providers: tuple[Text, ...] = Field(default=("cpu",), min_length=1, strict=False)
-    threads: Literal["auto"] | PositiveInt = "auto"
+    threads: Literal["auto"] | Annotated[int, Field(gt=0, le=MOST_THREADS)] = "auto"
     max_context: PositiveInt | None = None
     chunk: PositiveInt | None = None
