@@ -54,7 +54,8 @@ def show(  # noqa: PLR0913  # one parameter per flag
     """Print the resolved pipeline as YAML that runs, with the data flow in comments below.
 
     Every default is filled in. Relative paths start at its root, so the text may
-    be saved anywhere. No weights are loaded.
+    be saved anywhere; files outside of that then need --allow-outside. No weights are
+    loaded.
     """
     with reporting(debug=debug):
         with Waiting(f"resolving {pipeline}"):
