@@ -153,6 +153,19 @@ def test_a_graph_that_cannot_be_loaded_names_its_file_and_prints_nothing(tmp_pat
     assert capfd.readouterr().out == ""
 
 
+def test_a_provider_that_fails_is_an_error_and_not_another_provider(doubles, monkeypatch, capfd):
+    import onnxruntime
+
+    loaded(doubles)
+    # A pool of its own is what ONNX Runtime refuses for a provider's reasons.
+    monkeypatch.setattr(
+        "triptych.core.graph.session_options", lambda runtime: onnxruntime.SessionOptions()
+    )
+    with pytest.raises(GraphError, match="ONNX Runtime cannot load it"):
+        loaded(doubles)
+    assert capfd.readouterr().out == ""
+
+
 def test_a_file_that_is_no_graph_is_refused_when_it_is_declared(tmp_path):
     path = tmp_path / "x.onnx"
     path.write_bytes(b"no graph at all")

@@ -551,7 +551,7 @@ def test_a_reader_whose_text_is_there_waits_for_no_round():
     first, second = stream(pipeline), stream(pipeline)
     next(first)
     with pipeline.scheduler.exclusive():
-        thread = threading.Thread(target=lambda: next(second))
+        thread = threading.Thread(target=lambda: pipeline.scheduler.advance(second._job))
         thread.start()
         thread.join(timeout=20)
         assert not thread.is_alive()
