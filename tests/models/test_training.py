@@ -22,7 +22,6 @@ from triptych.models.sketch.parallel import Team
 from triptych.models.sketch.reference import Reference
 from triptych.models.sketch.schedule import Schedule, ScheduleError, phase_at
 from triptych.models.sketch.tokenizer import train_tokenizer
-from triptych.models.sketch.train import train
 from triptych.models.sketch.trainer import Options, Trainer
 
 TOKENIZER = train_tokenizer(600, conversations=200)
@@ -103,14 +102,6 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: P
     fresh = build_model(0).state_dict()
     matrices = [name for name, weight in first.items() if weight.ndim > 1]
     assert not any(torch.equal(first[name], fresh[name].half().float()) for name in matrices)
-
-
-def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
-    for processes in (1, 2):
-        train(options(tmp_path / str(processes), steps=2, processes=processes, bfloat16=False))
-    one, two = (load_checkpoint(tmp_path / p / "checkpoint")[0].state_dict() for p in "12")
-    for name in one:
-        assert (one[name] - two[name]).abs().max() < 2e-3, name
 
 
 def test_a_checkpoint_is_half_precision_and_what_was_rounded(tmp_path: Path) -> None:
