@@ -235,6 +235,14 @@ def test_prompt_lookup_gives_the_tokens_of_plain_decoding(models, chain):
             assert lookup.generate(request, sampler=chain, seed=seed).tokens == plain.tokens
 
 
+def test_prompt_lookup_gives_the_tokens_of_plain_decoding_on_pruned_prompts(untied):
+    pruned = {"insert": "after mrope: local/every_third"}
+    plain = untied.load(**pruned)
+    lookup = untied.load(**pruned, overrides={"strategy": "prompt_lookup"})
+    for name in ("one image", "three images", "images between texts"):
+        assert lookup.generate(REQUESTS[name]).tokens == plain.generate(REQUESTS[name]).tokens
+
+
 def test_requests_in_company_get_the_tokens_they_get_alone(untied):
     requests = [
         Request(r.text, r.messages, r.images, settings={"seed": seed, "temperature": 0.9})

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 
+import triptych
 from tests.fakes import watch_slots
 from triptych import InputError, Request
 
@@ -145,3 +146,17 @@ def test_a_stream_may_be_begun_in_one_thread_and_read_in_another(untied, alone):
 
 def checked(tokens, expected):
     assert tokens == expected
+
+
+def test_pictures_and_texts_are_processed_in_several_threads(tiny_pipeline, picture):
+    pipe = triptych.load(tiny_pipeline)
+    asks = [("What is it?", [picture]), ("And now?", []), ("Both", [picture, picture])]
+    alone = [pipe.generate(text, images=images).text for text, images in asks]
+    assert len(set(alone)) == 3
+
+    def work(number):
+        for place in range(3):
+            text, images = asks[(number + place) % 3]
+            assert pipe.generate(text, images=images).text == alone[(number + place) % 3]
+
+    together(work)
