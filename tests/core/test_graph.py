@@ -10,7 +10,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from triptych.core.graph import Graph, GraphError, available_providers, cpu_threads
+from triptych.core.graph import (
+    Graph,
+    GraphError,
+    SessionError,
+    available_providers,
+    cpu_threads,
+)
 from triptych.core.graph_header import GraphFileError
 from triptych.core.onnx_stage import OnnxStage
 from triptych.core.ports import When
@@ -45,7 +51,8 @@ import json, sys
 import numpy as np
 import onnxruntime
 from pathlib import Path
-from triptych.core.graph import Graph, GraphError, cpu_threads
+from triptych.core.errors import TriptychError
+from triptych.core.graph import Graph
 from triptych.core.stages import Runtime
 
 path = Path(sys.argv[1])
@@ -61,7 +68,7 @@ def ours(threads=None):
         graph = Graph(path)
         graph.load(Runtime(threads=threads))
         said.append(graph.run({"x": np.ones(2, np.float32)}, ["y"])["y"].tolist())
-    except GraphError as error:
+    except TriptychError as error:
         said.append(str(error))
 
 """
@@ -127,8 +134,9 @@ def test_auto_is_as_many_threads_as_cores_that_may_be_used():
 
 
 def test_a_provider_that_is_missing_is_refused_with_what_is_there(doubles):
-    with pytest.raises(GraphError) as error:
+    with pytest.raises(SessionError) as error:
         loaded(doubles, providers=["cuda", "cpu"])
+    assert error.value.exit_code == 2
     assert str(error.value) == (
         "session.providers: ONNX Runtime has no provider 'cuda' here; it has: "
         + ", ".join(available_providers())

@@ -36,9 +36,13 @@ _MOST_BINDINGS = 64
 
 
 class GraphError(TriptychError):
-    """A graph that ONNX Runtime refuses to load or to run, or a provider that it lacks."""
+    """A graph that ONNX Runtime refuses to load or to run."""
 
     exit_code = 1
+
+
+class SessionError(TriptychError):
+    """A setting of the session that this process cannot follow."""
 
 
 class Graph:
@@ -55,7 +59,7 @@ class Graph:
         self._bindings: OrderedDict[int, tuple[Array, Any]] = OrderedDict()
 
     def load(self, runtime: Runtime) -> None:
-        """Make the session. Raises GraphError."""
+        """Make the session. Raises GraphError and SessionError."""
         import onnxruntime
 
         options = session_options(runtime)
@@ -143,7 +147,7 @@ def _providers(names: Sequence[str]) -> list[str]:
     full = [PROVIDERS.get(name, name) for name in names]
     for name, wanted in zip(names, full, strict=True):
         if wanted not in installed:
-            raise GraphError(
+            raise SessionError(
                 f"session.providers: ONNX Runtime has no provider {name!r} here; "
                 f"it has: {', '.join(available_providers())}"
             )
@@ -167,7 +171,7 @@ class _Pool:
     def join(cls, threads: int | None) -> None:
         """Use the pool, and make it if there is none yet; None: as many threads as it has.
 
-        Raises GraphError when it has another number of threads than was asked for.
+        Raises SessionError when it has another number of threads than was asked for.
         """
         import onnxruntime
 
@@ -180,7 +184,7 @@ class _Pool:
                 except Exception:  # noqa: BLE001 - no class of its own says that there is a pool
                     cls.size = 0
         if threads and cls.size and threads != cls.size:
-            raise GraphError(
+            raise SessionError(
                 f"session.threads: {threads} threads are wanted, but the pipelines of this process "
                 f"share a pool of {cls.size}; give all of them the same number, or 'auto'"
             )
