@@ -422,3 +422,23 @@ def test_a_stage_that_declares_too_little_is_told_what_it_lacks(
         )
     assert f"local/bare is no stage: it has no {lacks}\n  a stage declares" in str(caught.value)
     assert caught.value.exit_code == 1
+
+
+def test_a_context_that_no_memory_holds_says_what_to_lower(load):
+    pipe = load(overrides={"session.max_context": 10**18})
+    with pytest.raises(InputError, match=r"cannot be reserved; lower session\.max_context"):
+        pipe.generate("1 2")
+
+
+def test_a_warp_without_keeps_winner_is_told_of_it(pipeline_file, tmp_path):
+    (tmp_path / "bare.py").write_text(
+        "import triptych\n"
+        "@triptych.hookimpl\n"
+        "def samplers(): return [triptych.Component('bare', ':Bare', 'says no role')]\n"
+        "class Bare:\n    def __call__(self, candidates, context): return candidates\n"
+    )
+    plugins = [fakes.__file__, tmp_path / "bare.py"]
+    with pytest.raises(ConfigError, match="if 'local/bare' is a warp, give its class `keeps_win"):
+        triptych.load(
+            pipeline_file(), plugins=plugins, overrides={"sampler": ["local/bare", "draw"]}
+        )

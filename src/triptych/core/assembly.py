@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from triptych.core.config.build import part_of
 from triptych.core.config.errors import ConfigError
 from triptych.core.config.part import Part
 from triptych.core.config.spec import PipelineSpec
-from triptych.core.errors import TriptychError
+from triptych.core.errors import InputError, TriptychError
 from triptych.core.execution import Executor
 from triptych.core.ports import Array
 from triptych.core.prompt import Processor
@@ -125,4 +126,11 @@ def _load(part: Part, load: Any, runtime: Runtime) -> None:
 
 def _reserve(shape: tuple[int, ...], dtype: str) -> Array:
     """Zeroed memory; the system hands out a page when it is first written."""
-    return np.zeros(shape, dtype)
+    try:
+        return np.zeros(shape, dtype)
+    except (MemoryError, ValueError) as error:
+        size = math.prod(shape) * np.dtype(dtype).itemsize / 2**30
+        raise InputError(
+            f"a cache of {size:,.1f} GiB for each past tensor, {list(shape)}, cannot be reserved; "
+            "lower session.max_context"
+        ) from error

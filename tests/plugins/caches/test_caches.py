@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from tests.fakes import cache_pair
 from triptych.core.ports import CachePair, Port
 from triptych.plugins.caches import manifest
-from triptych.plugins.caches.buffers import CacheError
+from triptych.plugins.caches.buffers import FIRST_ONES, CacheError
 from triptych.plugins.caches.full import Full
 from triptych.plugins.caches.window import Window
 
@@ -72,6 +72,16 @@ def test_the_mask_is_ones_of_the_rows_there_will_be():
     assert (mask.dtype, mask.tolist()) == (np.int64, [[1] * 7])
     with pytest.raises(ValueError, match="read-only"):
         mask[:] = 0
+
+
+def test_the_mask_grows_with_what_is_used_and_not_with_what_may_be():
+    cache = full(100_000)
+    assert cache.ones.shape == (1, FIRST_ONES)
+    slot = cache.lease()
+    for total in (FIRST_ONES + 1, 3 * FIRST_ONES, 100_000):
+        mask = cache.bind([slot], [np.arange(total)]).ports["attention_mask"]
+        assert mask.shape == (1, total)
+        assert mask.all()
 
 
 def test_the_buffers_are_the_same_objects_for_all_of_a_slots_life():

@@ -75,7 +75,7 @@ def check_chain(parts: Sequence[Part], section: Where) -> None:
         raise ConfigError(
             choosers[1].where,
             f"a second chooser: {chooser.label!r} already picks the token",
-            hint="keep one of them, as the last item",
+            hint="keep one of them, as the last item" + _perhaps_a_warp(choosers[0]),
         )
     if last is not chooser:
         raise ConfigError(
@@ -92,6 +92,13 @@ def check_chain(parts: Sequence[Part], section: Where) -> None:
                     "which greedy picks",
                     hint=f"remove it, or pick with {DRAW!r}",
                 )
+
+
+def _perhaps_a_warp(part: Part) -> str:
+    """What to say of a sampler that is a chooser only for want of a word."""
+    if part.entry.component.role is not None:
+        return ""
+    return f"; if {part.name!r} is a warp, give its class `keeps_winner`"
 
 
 def keeps_winner(part: Part) -> bool:

@@ -15,6 +15,9 @@ Evict = Callable[[int], npt.NDArray[np.int64]]
 """Which of a full slot's `count` rows stay, in order."""
 
 
+FIRST_ONES = 4096
+"""How long the masks are that need no new memory at first; twice as long whenever one is longer."""
+
 Pasts = Mapping[str, Array]
 """One buffer [1, heads, capacity, head_size] for each past port."""
 
@@ -42,8 +45,7 @@ class BufferCache:
         self.allocate = allocate
         self.evict = evict
         self.free: list[Pasts] = []
-        self.ones = np.ones((1, capacity), np.int64)
-        self.ones.flags.writeable = False
+        self.ones = _ones(min(capacity, FIRST_ONES))
 
     def lease(self) -> BufferSlot:
         """An empty slot; its memory may have served another sequence, whose rows are unseen."""
@@ -53,7 +55,10 @@ class BufferCache:
         """The buffers of the one slot, and a mask of ones over its rows and the new ones."""
         (slot,), (index,) = slots, token_index
         slot.writing = index
-        return Binding(slot.pasts, {"attention_mask": self.ones[:, : len(slot.index) + len(index)]})
+        total = len(slot.index) + len(index)
+        if total > self.ones.shape[1]:
+            self.ones = _ones(max(total, min(self.capacity, 2 * self.ones.shape[1])))
+        return Binding(slot.pasts, {"attention_mask": self.ones[:, :total]})
 
     def settle(self, slots: Sequence[BufferSlot]) -> None:
         """Count the rows written since `bind`, and evict."""
@@ -115,6 +120,13 @@ class BufferSlot:
         if not self.closed:
             self.closed = True
             self.cache.free.append(self.pasts)
+
+
+def _ones(length: int) -> Array:
+    """int64 [1, length], for masks to be views of."""
+    ones = np.ones((1, length), np.int64)
+    ones.flags.writeable = False
+    return ones
 
 
 def _shape(pair: CachePair, capacity: int) -> tuple[int, int, int, int]:
