@@ -11,7 +11,7 @@ from triptych.cli import arguments as args
 from triptych.cli.reporting import reporting
 from triptych.cli.terminal import Waiting
 
-PRECISIONS = ("fp32", "fp16", "int8", "int4")
+PRECISIONS = ("fp32", "fp16")
 
 EXAMPLES = args.examples(
     (
