@@ -1,5 +1,6 @@
 """`triptych chat` at a terminal: a prompt, Ctrl-C and Ctrl-D."""
 
+import contextlib
 import os
 import select
 import signal
@@ -57,14 +58,27 @@ class Terminal:
                 self.screen += os.read(self.side, 1024).decode(errors="replace")
         self._seen = at + len(text)
 
+    def interrupt(self, text):
+        """Press Ctrl-C at the prompt until `text` is on the screen.
+
+        While readline takes in a key, it does not hear of a signal.
+        """
+        deadline = time.monotonic() + 60
+        while True:
+            assert time.monotonic() < deadline, self.screen
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(AssertionError):
+                self.wait_for(text, seconds=3)
+                return
+
     def end(self):
         """The exit code; all that was printed is on the screen."""
-        try:
-            while read := os.read(self.side, 1024):
+        code = self.process.wait(timeout=30)
+        # Linux raises where others say that nothing is left.
+        with contextlib.suppress(OSError):
+            while select.select([self.side], [], [], 0)[0] and (read := os.read(self.side, 1024)):
                 self.screen += read.decode(errors="replace")
-        except OSError:
-            pass  # Linux says so when the other side is closed.
-        return self.process.wait(timeout=30)
+        return code
 
 
 @pytest.fixture
@@ -93,12 +107,12 @@ def test_ctrl_c_ends_a_reply_or_a_line_and_ctrl_d_the_conversation(terminal):
 
     terminal.type("half a li")
     terminal.wait_for("half a li")
-    terminal.process.send_signal(signal.SIGINT)
-    terminal.wait_for("Ctrl-D or /exit leaves; the conversation goes on")
+    terminal.interrupt("Ctrl-D or /exit leaves; the conversation goes on")
     terminal.wait_for("> ")
 
     terminal.type("/save talk.json\n")
     terminal.wait_for("saved 2 messages in talk.json")
+    terminal.wait_for("> ")
 
     terminal.type("\x04")
     assert terminal.end() == 0
