@@ -18,7 +18,7 @@ from triptych.core.prompt import Prompt
 from triptych.core.sequence import Sequence
 from triptych.core.span_phase import SpanPhase
 from triptych.core.stage_call import Feeds
-from triptych.core.wiring import INPUT_PORTS, REDUCTIONS, SPAN_PORTS, Wired, Wiring
+from triptych.core.wired import INPUT_PORTS, REDUCTIONS, SPAN_PORTS, Wired, Wiring
 
 
 @dataclass(eq=False)
