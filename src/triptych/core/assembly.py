@@ -57,6 +57,7 @@ class Assembly:
             load = getattr(stage, "load", None)
             if load is not None:
                 _load(part, load, runtime)
+            self._check_device(part, stage)
         caches: dict[str, Cache[Any]] = {
             wired.label: self.policies[wired.label].make(
                 wired.stage.cache_pairs, self.max_length, _reserve
@@ -65,6 +66,18 @@ class Assembly:
             if wired.stage.cache_pairs
         }
         return Executor(self.wiring, tuple(self.processor.offers), caches, self.max_length)
+
+    def _check_device(self, part: Part, stage: Stage) -> None:
+        """Refuse a cache that moves rows in the CPU's memory while the graph has them elsewhere."""
+        device = getattr(stage, "device", "cpu")
+        policy = self.policies.get(part.label)
+        if device != "cpu" and policy is not None and not policy.exact:
+            raise ConfigError(
+                part.place("cache"),
+                "the cache evicts rows in the memory of the CPU, and the graph keeps them on "
+                f"{device}",
+                hint="choose 'cache: full', or 'session.providers: [cpu]'",
+            )
 
 
 def assemble(spec: PipelineSpec) -> Assembly:

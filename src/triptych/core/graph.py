@@ -55,7 +55,7 @@ class Graph:
         self.inputs: tuple[Port, ...] = header.inputs
         self.outputs: tuple[Port, ...] = header.outputs
         self._session: Any = None
-        self._device = "cpu"
+        self.device = "cpu"
         self._bindings: OrderedDict[int, tuple[Array, Any]] = OrderedDict()
 
     def load(self, runtime: Runtime) -> None:
@@ -71,7 +71,7 @@ class Graph:
             )
         except Exception as cause:  # onnxruntime's own exceptions share no base class
             raise GraphError(f"{self.path}: ONNX Runtime cannot load it: {cause}") from cause
-        self._device = _DEVICES.get(self._session.get_providers()[0], "cpu")
+        self.device = _DEVICES.get(self._session.get_providers()[0], "cpu")
 
     def run(self, feeds: Mapping[str, Array], outputs: Iterable[str]) -> dict[str, Array]:
         """Run on `feeds`, one array per input; returns the named outputs."""
@@ -117,11 +117,12 @@ class Graph:
             return known[1]
         binding = self._session.io_binding()
         for past, present in presents.items():
-            buffer = onnxruntime.OrtValue.ortvalue_from_numpy(feeds[past], self._device)
+            buffer = onnxruntime.OrtValue.ortvalue_from_numpy(feeds[past], self.device)
             binding.bind_ortvalue_input(past, buffer)
             binding.bind_ortvalue_output(present, buffer)
         self._bindings[id(first)] = (first, binding)
-        if len(self._bindings) > _MOST_BINDINGS:
+        # On another device the binding holds the only copy of what was computed.
+        if self.device == "cpu" and len(self._bindings) > _MOST_BINDINGS:
             self._bindings.popitem(last=False)
         return binding
 

@@ -46,6 +46,11 @@ class OnnxStage:
         """Read the weights. Raises GraphError."""
         self.graph.load(runtime)
 
+    @property
+    def device(self) -> str:
+        """Where the graph keeps its tensors, known once it is loaded: ``cpu`` or ``cuda``."""
+        return self.graph.device
+
     def __call__(self, ports: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run the graph; pasts are extended in place. Raises GraphError."""
         if self.cache_pairs:
