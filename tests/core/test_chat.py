@@ -223,6 +223,34 @@ def test_what_a_strategy_forked_goes_back_after_each_turn(load, pieces):
     assert sum(not slot.closed for slot in slots) == 1
 
 
+def test_a_chat_that_is_forgotten_gives_its_memory_back(pipe):
+    slots = watch_slots(pipe)
+    chat = pipe.chat()
+    chat.send("1 2")
+    stream = pipe.chat().stream("3")
+    next(stream)
+    assert [slot.closed for slot in slots] == [False, False]
+    del chat
+    gc.collect()
+    assert [slot.closed for slot in slots] == [True, False]
+    assert len(stream.reply.tokens) == 12, "its stream keeps a chat alive"
+    del stream
+    gc.collect()
+    assert [slot.closed for slot in slots] == [True, True]
+
+
+def test_a_chat_that_is_forgotten_within_a_round_gives_its_memory_back_with_the_next(pipe):
+    slots = watch_slots(pipe)
+    chat = pipe.chat()
+    chat.send("1 2")
+    with pipe._scheduler.exclusive():
+        del chat
+        gc.collect()
+        assert not slots[0].closed
+    pipe.generate("1")
+    assert all(slot.closed for slot in slots)
+
+
 WINDOWED = (
     "stages: [local/vision, mrope, local/embed, merge, "
     "{local/windowed: {cache: {window: {size: 6, sinks: 2, slack: 3}}}}]\n"

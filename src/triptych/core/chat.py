@@ -74,6 +74,10 @@ class Chat:
         self.pipeline.clear([self._sequence, *self._branches.values()])
         self._branches.clear()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_branches"):
+            self.pipeline.discard([self._sequence, *self._branches.values()])
+
     def _between_turns(self) -> None:
         turn = self._turn() if self._turn is not None else None
         if turn is not None and not turn.closed:

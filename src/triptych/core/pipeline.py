@@ -315,6 +315,13 @@ class Pipeline:
             for sequence in sequences:
                 sequence.clear()
 
+    def discard(self, sequences: Iterable[TokenSequence]) -> None:
+        """Give back what sequences of this pipeline's hold, when nobody has them any more.
+
+        Never waits, so that a finalizer may call it.
+        """
+        self._scheduler.discard(sequences)
+
     def _reply(self, generation: RunningGeneration, seed: int, request_id: str | None) -> Reply:
         clock, prefill = generation.clock, generation.prefill_seconds
         prefill = clock.forward if prefill is None else prefill

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from triptych.core.errors import InputError, PluginError, TriptychError
 from triptych.core.execution import Executor
 from triptych.core.generation import RunningGeneration
 from triptych.core.ports import Array
+from triptych.core.sequence import Sequence
 from triptych.core.spans import Logits, Span, Strategy
 from triptych.core.turns import Turns
 
@@ -81,6 +83,7 @@ class Scheduler:
         self._whole = executor.wiring.whole
         self._chunk = executor.max_length if self._whole else chunk or _DEFAULT_CHUNK
         self._live: list[Job] = []
+        self._discarded: deque[Sequence] = deque()
         self._turns = Turns()
         self._owner: int | None = None
         self._rounds = threading.Condition()
@@ -154,11 +157,12 @@ class Scheduler:
         Never waits, because the garbage collector may call it in the midst of a round.
         """
         job.cancelled = True
-        if self._turns.try_acquire():
-            try:
-                self._sweep()
-            finally:
-                self._turns.release()
+        self._try_to_sweep()
+
+    def discard(self, sequences: Iterable[Sequence]) -> None:
+        """Give back the caches of sequences that nobody has any more; never waits."""
+        self._discarded.extend(sequences)
+        self._try_to_sweep()
 
     def collect(self, span: Span, clock: Clock) -> Array:
         """All of a span's logits, float32 [rows, V], without a strategy."""
@@ -265,12 +269,21 @@ class Scheduler:
                 )
         job.wanted = [_Wanted(span) for span in spans]
 
+    def _try_to_sweep(self) -> None:
+        if self._turns.try_acquire():
+            try:
+                self._sweep()
+            finally:
+                self._turns.release()
+
     def _sweep(self) -> None:
-        """End what was cancelled, and forget what has ended."""
+        """End what was cancelled, forget what has ended, and close what was discarded."""
         for job in self._live:
             if job.cancelled:
                 self._end(job)
         self._live = [job for job in self._live if not job.done]
+        while self._discarded:
+            self._discarded.popleft().close()
 
     @staticmethod
     def _end(job: Job) -> None:
