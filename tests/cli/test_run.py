@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 
@@ -299,3 +300,18 @@ def test_a_broken_graph_is_code_1_or_2_but_never_a_traceback(triptych, tiny_pipe
     assert done.err.startswith("error: ")
     assert "decoder.onnx" in done.err
     assert "Traceback" not in done.err
+
+
+def test_stdin_that_is_no_text_is_told_whatever_the_locale(tiny_pipeline):
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "triptych", "run", str(tiny_pipeline), "--text", "-"],
+        input=b"\xff\xfe",
+        capture_output=True,
+        env={**os.environ, "LC_ALL": "C"},
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.decode() == "error: stdin is not text in utf-8: invalid start byte\n"

@@ -67,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that lacks a sign gets its number, not a traceback.
             stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        # Some locales smuggle bytes that are no text in; here they are told of.
+        sys.stdin.reconfigure(errors="strict")
     try:
         code = _command().main(argv, prog_name="triptych", standalone_mode=False)
     except typer.TyperException as error:
