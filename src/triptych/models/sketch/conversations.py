@@ -63,9 +63,9 @@ BROAD = Mix(
 DRILL = Mix(
     {"shapes": 49, "texts": 31, "pattern": 4, "pair": 8, "later": 4, "facts": 4},
     {
-        "shapes": {"describe": 5, "json": 1, "color": 6, "colors": 1, "shape": 3, "position": 6,
-                   "size": 2, "count": 6, "exists": 1, "follow_up": 3},
-        "texts": {"read": 10, "describe": 3, "json": 1, "color": 2, "colors": 1, "position": 2},
+        "shapes": {"describe": 9, "json": 2, "color": 6, "colors": 1, "shape": 3, "position": 5,
+                   "size": 4, "count": 6, "exists": 1, "follow_up": 3},
+        "texts": {"read": 12, "describe": 5, "json": 1, "color": 2, "colors": 1, "position": 2},
         "pattern": BROAD.tasks["pattern"],
     },
     questions=(3, 7),

@@ -15,7 +15,7 @@ from triptych.models.sketch.sizes import MERGE
 MUON_PEAK = 8e-3
 ADAM_PEAK = 2e-3
 WARM_UP_STEPS = 100
-FLOOR = 0.03
+FLOOR = 0.01
 """The cosine ends at this share of the peak."""
 
 WIDE = 512

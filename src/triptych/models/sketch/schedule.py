@@ -25,7 +25,7 @@ PHASES = (
     Phase(0.0, 96, any_size=False, drill=False),
     Phase(0.33, 128, any_size=False, drill=False),
     Phase(0.47, 192, any_size=True, drill=False),
-    Phase(0.63, 192, any_size=True, drill=True),
+    Phase(0.58, 192, any_size=True, drill=True),
 )
 
 AUXILIARY_END = 0.2
