@@ -1,0 +1,36 @@
+"""What is asked of both sides: a prompt, and what belongs to its placeholders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from triptych.core.ports import Array
+from triptych.core.prompt import Media, Prompt, digest_of
+from triptych.core.request import Request
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A prompt under a name that people read ("a tall and a wide picture").
+
+    prompt: token ids i64 [S], and the media at their placeholders. media: the ports of all media
+    together, by name, as the processor offers them. request: what a processor made it of; None
+    where it was made up from token ids.
+    """
+
+    name: str
+    prompt: Prompt
+    media: Mapping[str, Array] = field(default_factory=dict)
+    request: Request | None = None
+
+    @property
+    def ids(self) -> Array:
+        """The prompt's token ids, i64 [S]."""
+        return self.prompt.tokens
+
+
+def made_up_media(kind: str, at: Array, ports: Mapping[str, Array]) -> Media:
+    """A media item whose ports are there already; at: i64 [N], which tokens are its rows."""
+    digest = digest_of(*(value.tobytes() for value in ports.values()))
+    return Media(kind, digest, at, lambda: ports)
