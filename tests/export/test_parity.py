@@ -15,7 +15,7 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextRotaryEmbe
 from tests.export.graphs import Cache
 from tests.export.pair import Pair
 from tests.export.reference import Prompt
-from triptych.export.qwen3_vl.rotary import inverse_frequencies
+from triptych.export.graphs.rotary import inverse_frequencies
 
 Array = np.ndarray[Any, Any]
 TOLERANCE = 1e-4

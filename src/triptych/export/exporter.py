@@ -12,15 +12,17 @@ from triptych.export.checkpoint import Checkpoint
 from triptych.export.comparison import Compared
 from triptych.export.precision import Precision
 
+StageItem = tuple[str, str | Mapping[str, Any] | None]
+
 
 class Exporter(Protocol):
     """Turns a checkpoint of one family into graphs, one after the other.
 
-    stages: the pipeline's stages in order, each a component's name and its graph's file, or None
-    for a component without one.
+    stages: the pipeline's stages in order, each a component's name and what the pipeline file
+    says of it: its graph's file, a mapping of settings, or None.
     """
 
-    stages: ClassVar[Sequence[tuple[str, str | None]]]
+    stages: ClassVar[Sequence[StageItem]]
 
     @classmethod
     def accepts(cls, config: Mapping[str, Any]) -> bool:

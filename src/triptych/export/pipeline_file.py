@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from triptych.export.exporter import StageItem
 
 MAX_NEW_TOKENS = 100
 DEFAULT_SAMPLER = {"temperature": 0.7, "top_k": 50, "top_p": 0.9}
@@ -33,7 +36,7 @@ def pipeline_yaml(
     *,
     source: str,
     precision: str,
-    stages: Sequence[tuple[str, str | None]],
+    stages: Sequence[StageItem],
     generation: Mapping[str, Any] | None,
 ) -> str:
     """The text of a pipeline.yaml.
@@ -43,7 +46,7 @@ def pipeline_yaml(
     """
     lines = [HEADER.format(source=_printable(source), precision=precision) + "format: 1"]
     lines += ["processor: {hf: .}", "stages:"]
-    lines += [f"  - {name}: {graph}" if graph else f"  - {name}" for name, graph in stages]
+    lines += [f"  - {_item(*stage)}" for stage in stages]
     lines += ["sampler:", *(f"  - {step}" for step in sampler(generation))]
     lines += [f"  # {note}" for note in _unserved(generation or {})]
     lines += ["strategy: autoregressive", f"stop: {{max_new_tokens: {MAX_NEW_TOKENS}}}"]
@@ -76,6 +79,13 @@ def _unserved(generation: Mapping[str, Any]) -> list[str]:
         for key, neutral in NEUTRAL_OTHERS.items()
         if generation.get(key, neutral) not in (None, neutral)
     ]
+
+
+def _item(name: str, value: str | Mapping[str, Any] | None) -> str:
+    """A stage as the file has it: its name, its main setting or its settings."""
+    if value is None:
+        return name
+    return f"{name}: {value if isinstance(value, str) else json.dumps(value)}"
 
 
 def _is_number(value: Any) -> bool:

@@ -22,12 +22,12 @@ STEPS = 16
 
 def comparisons(folder: Path, checkpoint: Checkpoint, precision: Precision) -> Iterator[Compared]:
     """What each stage of the export in `folder` writes, beside what it should write."""
-    vision, text = read_config(checkpoint.config, str(checkpoint.folder / "config.json"))
+    config = read_config(checkpoint.config, str(checkpoint.folder / "config.json"))
     reference = Reference(checkpoint.folder, precision)
-    graphs = ExportedGraphs(folder, text, room=STEPS)
+    graphs = ExportedGraphs(folder, config.text, room=STEPS)
     random = np.random.default_rng(0)
     for name, sizes in CASES.items():
-        case = made_up_case(name, sizes, vision, reference.config, random)
+        case = made_up_case(name, sizes, config.vision, reference.config, random)
         yield from _compare(case, graphs, reference, precision.tolerance)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
-from triptych.core.errors import TriptychError
+from triptych.export.graphs.rotary import inverse_frequencies
+from triptych.export.graphs.shape import DecoderShape, RotaryPlan, head_size, read_shape
+from triptych.export.section import Section
 
 # The activations that the graphs can compute, by their names in transformers.
 VISION_ACTIVATIONS = ("gelu_pytorch_tanh", "gelu")
@@ -14,10 +16,6 @@ VISION_ACTIVATIONS = ("gelu_pytorch_tanh", "gelu")
 DEFAULT_VISION_THETA = 10_000.0
 DEFAULT_TEXT_THETA = 500_000.0
 DEFAULT_MROPE_SECTION = (24, 20, 20)
-
-
-class ModelConfigError(TriptychError):
-    """A config.json that lacks a value or asks for something that the exporter cannot build."""
 
 
 @dataclass(frozen=True)
@@ -64,31 +62,27 @@ class VisionConfig:
 
 
 @dataclass(frozen=True)
-class TextConfig:
-    """The decoder. `mrope_section` counts rotary frequencies per axis (time, height, width)."""
+class Qwen3VLConfig:
+    """A whole Qwen3-VL. tied: whether the head is the table of embeddings."""
 
-    layers: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    head: int
-    intermediate: int
-    vocabulary: int
-    epsilon: float
-    attention_bias: bool
-    rope_theta: float
-    mrope_section: tuple[int, int, int]
+    vision: VisionConfig
+    text: DecoderShape
     tied: bool
 
 
-def read_config(config: Mapping[str, Any], place: str) -> tuple[VisionConfig, TextConfig]:
-    """The two halves of a Qwen3-VL config. `place` names it in a ModelConfigError."""
-    vision = _Section(config, "vision_config", place)
-    text = _Section(config, "text_config", place)
-    return _vision(vision), _text(text, tied=config.get("tie_word_embeddings"))
+def read_config(config: Mapping[str, Any], place: str) -> Qwen3VLConfig:
+    """What the graphs need of a config.json. `place` names it in a ModelConfigError."""
+    vision = _vision(Section(config, place, name="vision_config"))
+    text = Section(config, place, name="text_config")
+    tied = config.get("tie_word_embeddings")
+    return Qwen3VLConfig(
+        vision=vision,
+        text=_text(text, deepstack=len(vision.deepstack_after)),
+        tied=text.flag("tie_word_embeddings") if tied is None else bool(tied),
+    )
 
 
-def _vision(section: _Section) -> VisionConfig:
+def _vision(section: Section) -> VisionConfig:
     hidden, heads = section.count("hidden_size"), section.count("num_heads")
     if hidden % heads or (hidden // heads) % 4:
         section.refuse("hidden_size", f"{heads} heads need a multiple of {4 * heads}")
@@ -122,70 +116,34 @@ def _vision(section: _Section) -> VisionConfig:
     )
 
 
-def _text(section: _Section, *, tied: Any) -> TextConfig:
-    if section.values.get("hidden_act", "silu") != "silu":
-        section.refuse("hidden_act", "there is silu")
+def _text(section: Section, *, deepstack: int) -> DecoderShape:
     rope = section.rope()
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind not in {"default", "mrope"}:
         section.refuse("rope_parameters.rope_type", "there is default")
-    hidden, heads = section.count("hidden_size"), section.count("num_attention_heads")
-    kv_heads = section.count("num_key_value_heads", heads)
-    if heads % kv_heads:
-        section.refuse("num_key_value_heads", f"it divides the {heads} attention heads")
-    head = section.count("head_dim", hidden // heads)
-    if head % 8:
-        section.refuse("head_dim", "GroupQueryAttention wants a multiple of 8")
+    frequencies = inverse_frequencies(
+        float(rope.get("rope_theta", DEFAULT_TEXT_THETA)), head_size(section)
+    )
     time, height, width = rope.get("mrope_section", DEFAULT_MROPE_SECTION)
-    return TextConfig(
-        layers=section.count("num_hidden_layers"),
-        hidden=hidden,
-        heads=heads,
-        kv_heads=kv_heads,
-        head=head,
-        intermediate=section.count("intermediate_size"),
-        vocabulary=section.count("vocab_size"),
-        epsilon=float(section.values.get("rms_norm_eps", 1e-6)),
-        attention_bias=bool(section.values.get("attention_bias", False)),
-        rope_theta=float(rope.get("rope_theta", DEFAULT_TEXT_THETA)),
-        mrope_section=(int(time), int(height), int(width)),
-        tied=bool(section.values.get("tie_word_embeddings", False) if tied is None else tied),
+    axes = interleaved_axes((int(time), int(height), int(width)), len(frequencies))
+    biased = section.flag("attention_bias")
+    return read_shape(
+        section,
+        RotaryPlan(frequencies, axes),
+        head_norms=True,
+        qkv_bias=biased,
+        out_bias=biased,
+        deepstack=deepstack,
     )
 
 
-class _Section:
-    """One of the config's objects, with errors that name the key."""
+def interleaved_axes(section: tuple[int, int, int], frequencies: int) -> tuple[int, ...]:
+    """Which position (0 time, 1 height, 2 width) turns each frequency.
 
-    def __init__(self, config: Mapping[str, Any], name: str, place: str) -> None:
-        values = config.get(name)
-        if not isinstance(values, dict):
-            raise ModelConfigError(f"{place}: no `{name}`; is this the config of a Qwen3-VL?")
-        self.values: Mapping[str, Any] = values
-        self._name, self._place = name, place
-
-    def count(self, key: str, default: int | None = None) -> int:
-        """A whole number above zero. A square given as two equal sides counts as one."""
-        value = self.values.get(key)
-        value = default if value is None else value
-        if isinstance(value, list) and len(set(value)) == 1:
-            value = value[0]
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            self.refuse(key, "a whole number above zero")
-        return value
-
-    def rope(self) -> Mapping[str, Any]:
-        """The rotary settings: `rope_parameters`, or `rope_scaling` beside `rope_theta`."""
-        rope = self.values.get("rope_parameters") or self.values.get("rope_scaling") or {}
-        if not isinstance(rope, dict):
-            self.refuse("rope_parameters", "an object")
-        theta = self.values.get("rope_theta")
-        return rope if theta is None else {"rope_theta": theta, **rope}
-
-    def refuse(self, key: str, wanted: str) -> NoReturn:
-        """Raises the ModelConfigError for a value, with what would be right."""
-        value: Any = self.values
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        raise ModelConfigError(
-            f"{self._place}: {self._name}.{key} is {value!r}, which cannot be exported: {wanted}."
-        )
+    Height and width take every third one, as often as their sections say; time has the rest.
+    """
+    axes = [0] * frequencies
+    for axis in (1, 2):
+        for frequency in range(axis, min(3 * section[axis], frequencies), 3):
+            axes[frequency] = axis
+    return tuple(axes)

@@ -8,22 +8,22 @@ from typing import Any, ClassVar
 
 import onnx_ir as ir
 
-from triptych.export.checkpoint import Checkpoint, Weight
+from triptych.export.checkpoint import Checkpoint
 from triptych.export.comparison import Compared
+from triptych.export.exporter import StageItem
+from triptych.export.graphs.decoder import decoder
+from triptych.export.graphs.embeddings import embeddings
+from triptych.export.graphs.head import head
+from triptych.export.graphs.weights import Weights
 from triptych.export.precision import Precision
-from triptych.export.qwen3_vl.config import TextConfig, read_config
-from triptych.export.qwen3_vl.decoder import decoder
-from triptych.export.qwen3_vl.embeddings import embeddings
+from triptych.export.qwen3_vl.config import read_config
 from triptych.export.qwen3_vl.vision import vision_encoder
-from triptych.export.qwen3_vl.weights import Weights
-
-HEAD = "lm_head.weight"
 
 
 class Qwen3VLExporter:
     """The dense Qwen3-VL models, of any size."""
 
-    stages: ClassVar[Sequence[tuple[str, str | None]]] = (
+    stages: ClassVar[Sequence[StageItem]] = (
         ("vision_encoder", "vision_encoder.onnx"),
         ("mrope", None),
         ("embeddings", "embeddings.onnx"),
@@ -50,23 +50,19 @@ class Qwen3VLExporter:
     def __init__(self, checkpoint: Checkpoint, precision: Precision) -> None:
         self._precision = precision
         place = str(checkpoint.folder / "config.json")
-        self._vision, self._text = read_config(checkpoint.config, place)
+        self._config = read_config(checkpoint.config, place)
         self._visual = Weights(checkpoint, "model.visual")
         self._language = Weights(checkpoint, "model.language_model")
-        shape = self._text.vocabulary, self._text.hidden
-        self._table = self._language.get("embed_tokens.weight", *shape)
-        self._head = _head(checkpoint, self._text, self._table)
+        text = self._config.text
+        self._table = self._language.get("embed_tokens.weight", text.vocabulary, text.hidden)
+        self._head = head(checkpoint, self._table, tied=self._config.tied)
 
     def graphs(self) -> Iterator[tuple[str, ir.Model]]:
         """The vision encoder, the embeddings, the decoder."""
-        yield "vision_encoder.onnx", vision_encoder(self._vision, self._visual, self._precision)
+        vision = vision_encoder(self._config.vision, self._visual, self._precision)
+        yield "vision_encoder.onnx", vision
         yield "embeddings.onnx", embeddings(self._table, self._precision)
-        layers = len(self._vision.deepstack_after)
         yield (
             "decoder.onnx",
-            decoder(self._text, self._language, self._head, self._precision, deepstack=layers),
+            decoder(self._config.text, self._language, self._head, self._precision),
         )
-
-
-def _head(checkpoint: Checkpoint, config: TextConfig, table: Weight) -> Weight:
-    return table if config.tied else checkpoint.weight(HEAD, (config.vocabulary, config.hidden))

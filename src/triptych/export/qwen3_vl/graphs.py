@@ -10,7 +10,7 @@ from triptych.core.errors import TriptychError
 from triptych.core.graph import Graph
 from triptych.core.ports import Array
 from triptych.core.stages import Runtime
-from triptych.export.qwen3_vl.config import TextConfig
+from triptych.export.graphs.shape import DecoderShape
 
 
 class MismatchError(TriptychError):
@@ -20,7 +20,7 @@ class MismatchError(TriptychError):
 class ExportedGraphs:
     """The three graphs, and one sequence in the decoder's cache."""
 
-    def __init__(self, folder: Path, config: TextConfig, *, room: int) -> None:
+    def __init__(self, folder: Path, config: DecoderShape, *, room: int) -> None:
         """Loads the graphs. `room`: tokens that may follow a prompt. Raises MismatchError."""
         self._vision, self._embed, self._decoder = (
             Graph(folder / f"{name}.onnx") for name in ("vision_encoder", "embeddings", "decoder")

@@ -25,8 +25,8 @@ class Reference:
                 folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
             )
         self._model = model.eval()
-        for parameter in self._model.parameters():
-            rounded = precision.rounded(parameter.detach().numpy())
+        for name, parameter in self._model.named_parameters():
+            rounded = precision.rounded(name, parameter.detach().numpy())
             parameter.data.copy_(torch.from_numpy(rounded))
         self.config = self._model.config
 

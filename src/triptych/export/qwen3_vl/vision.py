@@ -15,10 +15,10 @@ import onnx_ir as ir
 
 from triptych.export.builder import FLOAT, INT64, GraphBuilder
 from triptych.export.checkpoint import Weight
+from triptych.export.graphs.rotary import Rotary, inverse_frequencies
+from triptych.export.graphs.weights import Weights
 from triptych.export.precision import Precision
 from triptych.export.qwen3_vl.config import VisionConfig
-from triptych.export.qwen3_vl.rotary import Rotary, inverse_frequencies
-from triptych.export.qwen3_vl.weights import Weights
 
 # Fixed in the model's code, not in its config.
 EPSILON = 1e-6
@@ -48,7 +48,7 @@ class _Patches:
 
 class _VisionGraph:
     def __init__(self, config: VisionConfig, weights: Weights, precision: Precision) -> None:
-        self.config, self.weights, self.precision = config, weights, precision
+        self.config, self.weights, self.storage = config, weights, precision.part("vision")
         self.graph = GraphBuilder("vision_encoder")
 
     def build(self) -> ir.Model:
@@ -138,7 +138,7 @@ class _VisionGraph:
             config.patch,
         ).reshaped(config.hidden, config.patch_values)
         bias = self.weights.get("patch_embed.proj.bias", config.hidden)
-        return self.add_bias(self.precision.linear(self.graph, pixels, kernel), bias)
+        return self.add_bias(self.storage.linear(self.graph, pixels, kernel), bias)
 
     def position_embedding(self, places: _Patches) -> ir.Value:
         """The square table of learned positions, resampled bilinearly to each image's grid."""
@@ -147,7 +147,7 @@ class _VisionGraph:
         table = self.weights.get("pos_embed.weight", side**2, config.hidden)
         rows = self.taps(places.row, places.height)
         columns = self.taps(places.column, places.width)
-        stored = self.precision.tensor(graph, table)
+        stored = self.storage.tensor(graph, table)
 
         def share_of(row: tuple[ir.Value, ir.Value], column: tuple[ir.Value, ir.Value]) -> ir.Value:
             place = graph.op("Add", graph.op("Mul", row[0], graph.constant(side)), column[0])
@@ -270,18 +270,18 @@ class _VisionGraph:
         return graph.op("Concat", *stacked, axis=0)
 
     def linear(self, x: ir.Value, weights: Weights, inputs: int, outputs: int) -> ir.Value:
-        product = self.precision.linear(self.graph, x, weights.get("weight", outputs, inputs))
+        product = self.storage.linear(self.graph, x, weights.get("weight", outputs, inputs))
         return self.add_bias(product, weights.get("bias", outputs))
 
     def add_bias(self, x: ir.Value, bias: Weight) -> ir.Value:
-        return self.graph.op("Add", x, self.precision.tensor(self.graph, bias))
+        return self.graph.op("Add", x, self.storage.tensor(self.graph, bias))
 
     def layer_norm(self, x: ir.Value, weights: Weights, width: int) -> ir.Value:
         return self.graph.op(
             "LayerNormalization",
             x,
-            self.precision.tensor(self.graph, weights.get("weight", width)),
-            self.precision.tensor(self.graph, weights.get("bias", width)),
+            self.storage.tensor(self.graph, weights.get("weight", width)),
+            self.storage.tensor(self.graph, weights.get("bias", width)),
             axis=-1,
             epsilon=EPSILON,
         )

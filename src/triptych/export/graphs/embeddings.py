@@ -13,6 +13,6 @@ def embeddings(table: Weight, precision: Precision) -> ir.Model:
     """`input_ids` i64 [B, S] -> `inputs_embeds` f32 [B, S, H]; table is [V, H]."""
     graph = GraphBuilder("embeddings")
     ids = graph.input("input_ids", INT64, ["B", "S"])
-    rows = precision.rows(graph, table, ids)
+    rows = precision.part("embeddings").rows(graph, table, ids)
     graph.output("inputs_embeds", rows, FLOAT, ["B", "S", table.shape[1]])
     return graph.model()

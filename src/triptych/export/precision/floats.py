@@ -1,62 +1,18 @@
-"""How weights are stored: the one place where a tensor of a checkpoint becomes graph constants.
-
-A graph asks its Precision for "multiply by this weight" or "look these rows up", so that another
-precision (quantized blocks, say) changes no graph code.
-"""
+"""Weights stored as they are, in one floating-point type."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from typing import Self
 
 import numpy as np
 import onnx_ir as ir
 
-from triptych.core.errors import TriptychError
 from triptych.core.ports import Array
 from triptych.export.builder import FLOAT, FLOAT16, GraphBuilder
 from triptych.export.checkpoint import Weight
+from triptych.export.precision.storage import Part
 
 FP16_MAX = float(np.finfo(np.float16).max)
-
-
-class PrecisionError(TriptychError):
-    """A precision that is not known."""
-
-
-class Precision(Protocol):
-    """Stores weights; everything is computed in float32.
-
-    name: what `--precision` calls it.
-    tolerance: the largest error against the checkpoint (as `rounded` leaves it), relative to the
-    largest value of the compared tensor, that counts as equal.
-    """
-
-    name: str
-    tolerance: float
-
-    def linear(self, graph: GraphBuilder, x: ir.Value, weight: Weight) -> ir.Value:
-        """Multiplies x [..., in] by the transpose of weight [out, in]: [..., out]."""
-        ...
-
-    def rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
-        """The rows of table [rows, width] at index i64 [...]: f32 [..., width]."""
-        ...
-
-    def scores(self, graph: GraphBuilder, x: ir.Value, table: Weight) -> ir.Value:
-        """The products of x [..., width] with each row of table [rows, width]: [..., rows].
-
-        The table is stored as `rows` stores it, so that two graphs can share one.
-        """
-        ...
-
-    def tensor(self, graph: GraphBuilder, weight: Weight) -> ir.Value:
-        """The weight itself as f32, for norms and biases."""
-        ...
-
-    def rounded(self, values: Array) -> Array:
-        """What a graph computes with in place of `values`, as float32."""
-        ...
 
 
 class Float:
@@ -71,6 +27,11 @@ class Float:
     def __init__(self, name: str, stored: ir.DataType) -> None:
         self.name = name
         self._stored = stored
+
+    def part(self, part: Part) -> Self:
+        """Itself: all parts are stored alike."""
+        del part
+        return self
 
     def linear(self, graph: GraphBuilder, x: ir.Value, weight: Weight) -> ir.Value:
         """A MatMul; the weight is stored transposed, as that wants it."""
@@ -89,8 +50,9 @@ class Float:
         """The weight, cast if it is stored as fp16."""
         return self._cast(graph, self._store(graph, weight))
 
-    def rounded(self, values: Array) -> Array:
+    def rounded(self, name: str, values: Array) -> Array:
         """The values as fp16 holds them, unless one overflows."""
+        del name
         kept = values.astype(np.float32)
         if self._stored == FLOAT or _overflows(kept):
             return kept
@@ -118,17 +80,3 @@ def _overflows(values: Array) -> bool:
     if values.size == 0 or values.dtype == np.float16:
         return False
     return float(np.abs(values).max()) > FP16_MAX
-
-
-PRECISIONS: Mapping[str, Precision] = {
-    "fp32": Float("fp32", FLOAT),
-    "fp16": Float("fp16", FLOAT16),
-}
-
-
-def precision_named(name: str) -> Precision:
-    """The precision of that name. Raises PrecisionError, which lists the known ones."""
-    try:
-        return PRECISIONS[name]
-    except KeyError:
-        raise PrecisionError(f"No precision {name!r}; there is {', '.join(PRECISIONS)}.") from None

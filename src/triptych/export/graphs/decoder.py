@@ -1,4 +1,6 @@
-"""The decoder's graph, after Qwen3VLTextModel of transformers 5.23.
+"""The decoder's graph, one for all families: see `DecoderShape` for what may differ.
+
+Computes what Qwen3VLTextModel, Qwen2Model and LlamaModel of transformers 5.23 do.
 
 The KV cache is shared: the caller binds one buffer as `past_key_values.{i}` and `present.{i}`,
 long enough for the whole sequence, and new keys and values are written in place.
@@ -22,52 +24,65 @@ import onnx_ir as ir
 
 from triptych.export.builder import FLOAT, INT32, INT64, MICROSOFT, Axes, GraphBuilder
 from triptych.export.checkpoint import Weight
-from triptych.export.precision import Precision
-from triptych.export.qwen3_vl.config import TextConfig
-from triptych.export.qwen3_vl.rotary import Rotary, inverse_frequencies
-from triptych.export.qwen3_vl.weights import Weights
+from triptych.export.graphs.feed_forward import FeedForward, SwiGLU
+from triptych.export.graphs.linear import linear
+from triptych.export.graphs.rotary import Rotary
+from triptych.export.graphs.shape import DecoderShape
+from triptych.export.graphs.weights import Weights
+from triptych.export.precision import Precision, Storage
 
 
 def decoder(
-    config: TextConfig, weights: Weights, head: Weight, precision: Precision, *, deepstack: int
+    shape: DecoderShape,
+    weights: Weights,
+    head: Weight,
+    precision: Precision,
+    *,
+    feed_forward: FeedForward | None = None,
 ) -> ir.Model:
-    """The graph of a whole decoder; `head` is [V, H], `deepstack` is K.
+    """The graph of a whole decoder; `head` is [V, H]; `feed_forward` is SwiGLU by default.
 
     In: `inputs_embeds` f32 [B, S, H], `attention_mask` i64 [B, total], `position_ids` i64
-    [3, B, S], `deepstack_embeds` f32 [K, B, S, H] (an axis B or S may be 1),
+    [3, B, S] or [B, S], `deepstack_embeds` f32 [K, B, S, H] (if any; an axis B or S may be 1),
     `logit_index` i64 [B, R], `past_key_values.{i}.key` and `.value` f32
     [B, kv heads, max_len, head].
     Out: `logits` f32 [B, R, V], `present.{i}.key` and `.value`.
     """
-    return _DecoderGraph(config, weights, head, precision, deepstack).build()
+    feed_forward = feed_forward or SwiGLU(shape, precision)
+    return _DecoderGraph(shape, weights, head, precision, feed_forward).build()
 
 
 class _DecoderGraph:
     def __init__(
         self,
-        config: TextConfig,
+        shape: DecoderShape,
         weights: Weights,
         head: Weight,
         precision: Precision,
-        deepstack: int,
+        feed_forward: FeedForward,
     ) -> None:
-        self.config, self.weights, self.head, self.precision = config, weights, head, precision
-        self.deepstack = deepstack
+        self.shape, self.weights, self.head = shape, weights, head
+        self.attention_storage = precision.part("attention")
+        self.mlp_storage, self.head_storage = precision.part("mlp"), precision.part("head")
+        self.feed_forward = feed_forward
         self.graph = graph = GraphBuilder("decoder")
-        self.embeds = graph.input("inputs_embeds", FLOAT, ["B", "S", config.hidden])
+        self.embeds = graph.input("inputs_embeds", FLOAT, ["B", "S", shape.hidden])
         self.mask = graph.input("attention_mask", INT64, ["B", "total"])
-        self.positions = graph.input("position_ids", INT64, [3, "B", "S"])
-        self.visual = graph.input("deepstack_embeds", FLOAT, [deepstack, "B", "S", config.hidden])
+        places: Axes = ["B", "S"] if shape.rotary.axes is None else [3, "B", "S"]
+        self.positions = graph.input("position_ids", INT64, places)
+        if shape.deepstack is not None:
+            axes: Axes = [shape.deepstack, "B", "S", shape.hidden]
+            self.visual = graph.input("deepstack_embeds", FLOAT, axes)
         self.wanted = graph.input("logit_index", INT64, ["B", "R"])
-        self.cache_axes: Axes = ["B", config.kv_heads, "max_len", config.head]
+        self.cache_axes: Axes = ["B", shape.kv_heads, "max_len", shape.head]
         self.past = [
             graph.input(f"past_key_values.{layer}.{part}", FLOAT, self.cache_axes)
-            for layer in range(config.layers)
+            for layer in range(shape.layers)
             for part in ("key", "value")
         ]
 
     def build(self) -> ir.Model:
-        graph, config = self.graph, self.config
+        graph, shape = self.graph, self.shape
         with graph.scope("lengths"):
             self.ends, self.total = self.lengths()
         with graph.scope("rotary"):
@@ -78,26 +93,28 @@ class _DecoderGraph:
         presents: list[ir.Value] = []
         residual = self.embeds
         normed = self.first_norm(residual)
-        for layer in range(config.layers):
+        for layer in range(shape.layers):
             weights = self.weights.under(f"layers.{layer}")
-            last = layer == config.layers - 1
+            last = layer == shape.layers - 1
             with graph.scope(f"layers.{layer}"):
                 attended, *present = self.attention(normed, weights.under("self_attn"), layer)
                 presents.extend(present)
                 if last:
                     # What follows only serves the logits, so only their rows go on.
                     residual, attended = self.pick(residual), self.pick(attended)
-                attended = self.linear(
+                attended = linear(
+                    graph,
+                    self.attention_storage,
                     attended,
                     weights.under("self_attn.o_proj"),
-                    config.heads * config.head,
-                    config.hidden,
-                    biased=config.attention_bias,
+                    shape.heads * shape.head,
+                    shape.hidden,
+                    biased=shape.out_bias,
                 )
                 normed, residual = self.skip_norm(
-                    residual, attended, weights.under("post_attention_layernorm")
+                    residual, attended, weights.under("post_attention_layernorm"), self.mlp_storage
                 )
-                delta = self.mlp(normed, weights.under("mlp"))
+                delta = self.feed_forward(graph, normed, weights.under("mlp"), layer)
                 if layer < len(visual):
                     delta = graph.op(
                         "Add", delta, self.pick(visual[layer]) if last else visual[layer]
@@ -105,10 +122,12 @@ class _DecoderGraph:
                 following = self.weights.under(
                     "norm" if last else f"layers.{layer + 1}.input_layernorm"
                 )
-                normed, residual = self.skip_norm(residual, delta, following)
+                normed, residual = self.skip_norm(
+                    residual, delta, following, self.attention_storage
+                )
         with graph.scope("lm_head"):
-            logits = self.precision.scores(graph, normed, self.head)
-        graph.output("logits", logits, FLOAT, ["B", "R", config.vocabulary])
+            logits = self.head_storage.scores(graph, normed, self.head)
+        graph.output("logits", logits, FLOAT, ["B", "R", shape.vocabulary])
         for past, present_value in zip(self.past, presents, strict=True):
             name = (past.name or "").replace("past_key_values", "present")
             graph.output(name, present_value, FLOAT, self.cache_axes)
@@ -124,22 +143,24 @@ class _DecoderGraph:
         return graph.op("Cast", last, to=INT32), graph.op("Cast", longest, to=INT32)
 
     def rotary_angles(self) -> Rotary:
-        """Interleaved MRoPE: every frequency turns by one of the three positions of a token."""
-        graph, config = self.graph, self.config
-        frequencies = inverse_frequencies(config.rope_theta, config.head)
-        axes = interleaved_axes(config.mrope_section, len(frequencies))
+        """Every frequency turns by the token's position, or by one of its three."""
+        graph, plan = self.graph, self.shape.rotary
         places = graph.op("Cast", self.positions, to=FLOAT)
-        places = graph.op(
-            "Transpose", graph.op("Gather", places, graph.constant(axes), axis=0), perm=[1, 2, 0]
-        )
-        angles = graph.op("Mul", places, graph.constant(frequencies, np.float32))
-        shape = graph.op("Shape", self.positions, start=1)
+        if plan.axes is None:
+            places = graph.op("Unsqueeze", places, graph.constant([2]))
+            shape = graph.op("Shape", self.positions)
+        else:
+            places = graph.op("Gather", places, graph.constant(plan.axes), axis=0)
+            places = graph.op("Transpose", places, perm=[1, 2, 0])
+            shape = graph.op("Shape", self.positions, start=1)
+        angles = graph.op("Mul", places, graph.constant(plan.frequencies, np.float32))
         tokens = graph.op("ReduceProd", shape, keepdims=0)
         rows = graph.op("Range", graph.constant(0), tokens, graph.constant(1))
         return Rotary(
             graph,
-            graph.op("Reshape", angles, graph.constant([-1, len(frequencies)])),
+            graph.op("Reshape", angles, graph.constant([-1, len(plan.frequencies)])),
             graph.op("Reshape", rows, shape),
+            scaling=plan.scaling,
         )
 
     def visual_rows(self) -> list[ir.Value]:
@@ -148,37 +169,40 @@ class _DecoderGraph:
         Zeros of one token stand for all: they are spread out here, because ONNX Runtime plans
         buffers by the axes' letters and may give a later tensor the room of a smaller one.
         """
-        graph = self.graph
-        count = min(self.deepstack, self.config.layers)
+        graph, deepstack = self.graph, self.shape.deepstack or 0
+        count = min(deepstack, self.shape.layers)
         if count == 0:
             return []
         shape = graph.op(
-            "Concat", graph.constant([self.deepstack]), graph.op("Shape", self.embeds), axis=0
+            "Concat", graph.constant([deepstack]), graph.op("Shape", self.embeds), axis=0
         )
         spread = graph.op("Expand", self.visual, shape)
         return [graph.op("Gather", spread, graph.constant(layer), axis=0) for layer in range(count)]
 
     def attention(self, normed: ir.Value, weights: Weights, layer: int) -> tuple[ir.Value, ...]:
         """Self-attention up to before o_proj, and the layer's present key and value."""
-        config = self.config
-        widths = {"q": config.heads, "k": config.kv_heads, "v": config.kv_heads}
+        shape = self.shape
+        widths = {"q": shape.heads, "k": shape.kv_heads, "v": shape.kv_heads}
         query, key, value = (
-            self.linear(
+            linear(
+                self.graph,
+                self.attention_storage,
                 normed,
                 weights.under(f"{part}_proj"),
-                config.hidden,
-                heads * config.head,
-                biased=config.attention_bias,
+                shape.hidden,
+                heads * shape.head,
+                biased=shape.qkv_bias,
             )
             for part, heads in widths.items()
         )
-        query = self.head_norm(query, weights.get("q_norm.weight", config.head), config.heads)
-        key = self.head_norm(key, weights.get("k_norm.weight", config.head), config.kv_heads)
+        if shape.head_norms:
+            query = self.head_norm(query, weights.get("q_norm.weight", shape.head), shape.heads)
+            key = self.head_norm(key, weights.get("k_norm.weight", shape.head), shape.kv_heads)
         return tuple(
             self.graph.ops(
                 "GroupQueryAttention",
-                self.rotary(self.graph, query, config.heads),
-                self.rotary(self.graph, key, config.kv_heads),
+                self.rotary(self.graph, query, shape.heads),
+                self.rotary(self.graph, key, shape.kv_heads),
                 value,
                 self.past[2 * layer],
                 self.past[2 * layer + 1],
@@ -186,76 +210,47 @@ class _DecoderGraph:
                 self.total,
                 outputs=3,
                 domain=MICROSOFT,
-                num_heads=config.heads,
-                kv_num_heads=config.kv_heads,
+                num_heads=shape.heads,
+                kv_num_heads=shape.kv_heads,
             )
         )
 
     def head_norm(self, x: ir.Value, scale: Weight, heads: int) -> ir.Value:
         """RMS norm of each head by itself, x f32 [B, S, heads * head]."""
-        graph, head = self.graph, self.config.head
+        graph, head = self.graph, self.shape.head
         apart = graph.op("Reshape", x, graph.constant([0, 0, heads, head]))
         normed = self.rms_norm(apart, scale)
         return graph.op("Reshape", normed, graph.constant([0, 0, heads * head]))
 
-    def mlp(self, normed: ir.Value, weights: Weights) -> ir.Value:
-        graph, narrow, wide = self.graph, self.config.hidden, self.config.intermediate
-        gate = self.linear(normed, weights.under("gate_proj"), narrow, wide)
-        up = self.linear(normed, weights.under("up_proj"), narrow, wide)
-        active = graph.op("Mul", gate, graph.op("Sigmoid", gate))
-        return self.linear(graph.op("Mul", active, up), weights.under("down_proj"), wide, narrow)
-
     def first_norm(self, x: ir.Value) -> ir.Value:
-        scale = self.weights.get("layers.0.input_layernorm.weight", self.config.hidden)
+        scale = self.weights.get("layers.0.input_layernorm.weight", self.shape.hidden)
         return self.rms_norm(x, scale)
 
     def rms_norm(self, x: ir.Value, scale: Weight) -> ir.Value:
         return self.graph.op(
             "SimplifiedLayerNormalization",
             x,
-            self.precision.tensor(self.graph, scale),
+            self.attention_storage.tensor(self.graph, scale),
             axis=-1,
-            epsilon=self.config.epsilon,
+            epsilon=self.shape.epsilon,
             stash_type=1,
         )
 
     def skip_norm(
-        self, x: ir.Value, delta: ir.Value, weights: Weights
+        self, x: ir.Value, delta: ir.Value, weights: Weights, storage: Storage
     ) -> tuple[ir.Value, ir.Value]:
         """The RMS norm of x + delta, and x + delta itself."""
         normed, _, _, total = self.graph.ops(
             "SkipSimplifiedLayerNormalization",
             x,
             delta,
-            self.precision.tensor(self.graph, weights.get("weight", self.config.hidden)),
+            storage.tensor(self.graph, weights.get("weight", self.shape.hidden)),
             outputs=4,
             domain=MICROSOFT,
-            epsilon=self.config.epsilon,
+            epsilon=self.shape.epsilon,
         )
         return normed, total
 
     def pick(self, rows: ir.Value) -> ir.Value:
         """The wanted rows of each sequence: [B, S, width] becomes [B, R, width]."""
         return self.graph.op("GatherND", rows, self.wanted_rows, batch_dims=1)
-
-    def linear(
-        self, x: ir.Value, weights: Weights, inputs: int, outputs: int, *, biased: bool = False
-    ) -> ir.Value:
-        product = self.precision.linear(self.graph, x, weights.get("weight", outputs, inputs))
-        if not biased:
-            return product
-        return self.graph.op(
-            "Add", product, self.precision.tensor(self.graph, weights.get("bias", outputs))
-        )
-
-
-def interleaved_axes(section: tuple[int, int, int], frequencies: int) -> list[int]:
-    """Which position (0 time, 1 height, 2 width) turns each frequency.
-
-    Height and width take every third one, as often as their sections say; time has the rest.
-    """
-    axes = [0] * frequencies
-    for axis in (1, 2):
-        for frequency in range(axis, min(3 * section[axis], frequencies), 3):
-            axes[frequency] = axis
-    return axes

@@ -1,4 +1,4 @@
-"""Rotary position embedding, shared by the vision encoder and the decoder.
+"""Rotary position embedding, shared by vision encoders and decoders.
 
 Angles are computed in the graph for the very tokens at hand and handed to RotaryEmbedding as
 a cache of that many rows. A cache by position would hold 262,144 rows for a published
@@ -27,12 +27,20 @@ def inverse_frequencies(theta: float, dim: int) -> npt.NDArray[np.float32]:
 class Rotary:
     """Rotates queries and keys by the same angles.
 
-    angles: f32 [rows, head / 2]; rows: i64 [B, S], the row of each token.
+    angles: f32 [rows, head / 2]; rows: i64 [B, S], the row of each token; scaling: what cosine
+    and sine are multiplied by.
     """
 
-    def __init__(self, graph: GraphBuilder, angles: ir.Value, rows: ir.Value) -> None:
-        self._cos = graph.op("Cos", angles)
-        self._sin = graph.op("Sin", angles)
+    def __init__(
+        self, graph: GraphBuilder, angles: ir.Value, rows: ir.Value, *, scaling: float = 1.0
+    ) -> None:
+        self._cos, self._sin = graph.op("Cos", angles), graph.op("Sin", angles)
+        if scaling != 1.0:
+            factor = graph.constant(scaling, np.float32)
+            self._cos, self._sin = (
+                graph.op("Mul", self._cos, factor),
+                graph.op("Mul", self._sin, factor),
+            )
         self._rows = rows
 
     def __call__(self, graph: GraphBuilder, x: ir.Value, heads: int) -> ir.Value:

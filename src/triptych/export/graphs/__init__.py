@@ -1,0 +1,1 @@
+"""What the graphs of several families are built from."""

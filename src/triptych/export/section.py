@@ -1,0 +1,61 @@
+"""One object of a config.json, with errors that name the key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from triptych.core.errors import TriptychError
+
+
+class ModelConfigError(TriptychError):
+    """A config.json that lacks a value or asks for something that the exporter cannot build."""
+
+
+class Section:
+    """The values of one object: `name` of the config, or the config itself.
+
+    place: the file, for messages. Raises ModelConfigError when there is no such object.
+    """
+
+    def __init__(self, config: Mapping[str, Any], place: str, *, name: str | None = None) -> None:
+        values = config if name is None else config.get(name)
+        if not isinstance(values, Mapping):
+            raise ModelConfigError(
+                f"{place}: no `{name}`; is this the config of another family? "
+                f"`triptych plugins` lists the exporters."
+            )
+        self.values: Mapping[str, Any] = values
+        self._prefix, self._place = "" if name is None else f"{name}.", place
+
+    def count(self, key: str, default: int | None = None) -> int:
+        """A whole number above zero. A square given as two equal sides counts as one."""
+        value = self.values.get(key)
+        value = default if value is None else value
+        if isinstance(value, list) and len(set(value)) == 1:
+            value = value[0]
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            self.refuse(key, "a whole number above zero")
+        return value
+
+    def flag(self, key: str, *, default: bool = False) -> bool:
+        """Whether a key is true."""
+        value = self.values.get(key)
+        return default if value is None else bool(value)
+
+    def rope(self) -> Mapping[str, Any]:
+        """The rotary settings: `rope_parameters`, or `rope_scaling` beside `rope_theta`."""
+        rope = self.values.get("rope_parameters") or self.values.get("rope_scaling") or {}
+        if not isinstance(rope, dict):
+            self.refuse("rope_parameters", "an object")
+        theta = self.values.get("rope_theta")
+        return rope if theta is None else {"rope_theta": theta, **rope}
+
+    def refuse(self, key: str, wanted: str) -> NoReturn:
+        """Raises the ModelConfigError for a value, with what would be right."""
+        value: Any = self.values
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        raise ModelConfigError(
+            f"{self._place}: {self._prefix}{key} is {value!r}, which cannot be exported: {wanted}."
+        )
