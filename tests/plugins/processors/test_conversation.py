@@ -93,7 +93,7 @@ def test_images_come_before_the_text() -> None:
             "content": [{"type": "image"}, {"type": "image"}, {"type": "text", "text": "a"}],
         },
     ]
-    assert [(image.value, image.place) for image in conversation.images] == [
+    assert [(image.value, image.place) for image in conversation.media] == [
         ("x.png", "images[0]"),
         (b"y", "images[1]"),
     ]
@@ -102,7 +102,7 @@ def test_images_come_before_the_text() -> None:
 def test_images_of_messages_are_in_the_order_of_their_parts() -> None:
     messages = [user({"type": "image", "image": 1}), USER, user({"type": "image", "image": 2})]
     places = [
-        (image.value, image.place) for image in Conversation.of(Request(messages=messages)).images
+        (image.value, image.place) for image in Conversation.of(Request(messages=messages)).media
     ]
     assert places == [(1, "messages[0].content[0]"), (2, "messages[2].content[0]")]
 

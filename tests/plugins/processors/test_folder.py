@@ -78,12 +78,12 @@ def test_the_placeholder_is_what_the_files_say(
     change(
         folder, name, **{key: own if "the id" in value else value for key, value in values.items()}
     )
-    assert load(folder)._image_id == own
+    assert load(folder)._placeholders.ids == {own}
 
 
 def test_without_a_word_the_placeholder_is_qwens(folder: Path, load: Any) -> None:
     change(folder, "config.json", image_token_id=None)
-    assert ids(folder, "<|image_pad|>") == {load(folder)._image_id}
+    assert load(folder)._placeholders.ids == ids(folder, "<|image_pad|>")
 
 
 def test_the_template_is_found_in_any_of_its_files(folder: Path, load: Any) -> None:

@@ -18,9 +18,10 @@ PARTS = {"text": "text", "image": "image"}
 
 
 @dataclass(frozen=True)
-class ImageSource:
-    """An image as it was given, and its place in the request."""
+class MediaSource:
+    """A medium as it was given, its kind, and its place in the request."""
 
+    kind: str
     value: Any
     place: str
 
@@ -32,12 +33,12 @@ class Conversation:
     messages: plain dictionaries. A content is text, a list of parts ``{"type": "text",
         "text": ...}`` and ``{"type": "image"}``, or None.
     tokens: the generated ids of a message, by its index.
-    images: in the order of their parts.
+    media: in the order of their parts.
     """
 
     messages: list[dict[str, Any]] = field(default_factory=list)
     tokens: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    images: list[ImageSource] = field(default_factory=list)
+    media: list[MediaSource] = field(default_factory=list)
 
     @classmethod
     def of(cls, request: Request) -> Conversation:
@@ -68,12 +69,17 @@ class Conversation:
         self.messages.append({"role": "system", "content": _text(request.system, "system")})
 
     def _add_question(self, request: Request) -> None:
-        sources = [ImageSource(image, f"images[{i}]") for i, image in enumerate(request.images)]
+        sources = [
+            MediaSource("image", image, f"images[{i}]") for i, image in enumerate(request.images)
+        ]
         text = _text(request.text, "text")
         content: object = text
         if sources:
-            content = [*({"type": "image"} for _ in sources), {"type": "text", "text": text}]
-        self.images += sources
+            content = [
+                *({"type": source.kind} for source in sources),
+                {"type": "text", "text": text},
+            ]
+        self.media += sources
         self.messages.append({"role": "user", "content": content})
 
     def _add_messages(self, request: Request) -> None:
@@ -134,10 +140,10 @@ class Conversation:
         key = PARTS[kind]
         if set(part) != {"type", key}:
             raise InputError(f"{place}: a part of type {kind!r} holds exactly type and {key}")
-        if kind == "image":
-            self.images.append(ImageSource(part[key], place))
-            return {"type": "image"}
-        return {"type": "text", "text": _text(part[key], f"{place}.text")}
+        if kind == "text":
+            return {"type": "text", "text": _text(part[key], f"{place}.text")}
+        self.media.append(MediaSource(kind, part[key], place))
+        return {"type": kind}
 
 
 def _text(value: object, place: str) -> str:

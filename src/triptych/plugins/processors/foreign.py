@@ -11,6 +11,7 @@ import numpy as np
 from PIL.Image import Image
 
 from triptych.core.ports import Array, Port
+from triptych.plugins.processors.expansion import Expansion, Rows
 from triptych.plugins.processors.folder import ModelFolder, ProcessorError
 from triptych.plugins.processors.image_ports import Bounds
 from triptych.plugins.processors.images import ImageError
@@ -32,7 +33,9 @@ class ForeignImages:
         self._bounds = bounds
         self.fingerprint = json.dumps([folder.image_config, repr(bounds)], sort_keys=True)
 
-    def measure(self, image: Image, place: str) -> tuple[int, Callable[[], Mapping[str, Array]]]:
+    def measure(
+        self, image: Image, place: str
+    ) -> tuple[Expansion, Callable[[], Mapping[str, Array]]]:
         """Rows from the grid, so the ports are computed at once."""
         try:
             computed = self._processor(images=[image], return_tensors="np")
@@ -47,7 +50,7 @@ class ForeignImages:
         grid = np.asarray(computed["image_grid_thw"], np.int64)
         merge = int(getattr(self._processor, "merge_size", 1))
         ports = {"pixel_values": np.asarray(computed["pixel_values"]), "image_grid_thw": grid}
-        return int(grid.prod()) // merge**2, lambda: ports
+        return Expansion((Rows(int(grid.prod()) // merge**2),)), lambda: ports
 
     @cached_property
     def _processor(self) -> Any:

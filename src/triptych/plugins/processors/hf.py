@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,15 +13,17 @@ from pydantic_core import PydanticCustomError
 
 from triptych.core.errors import InputError
 from triptych.core.paths import FilePath
-from triptych.core.ports import Array
-from triptych.core.prompt import Media, Prompt, digest_of
+from triptych.core.prompt import Prompt
 from triptych.core.request import Request
 from triptych.core.settings import Settings as BaseSettings
-from triptych.plugins.processors.conversation import Conversation, ImageSource
-from triptych.plugins.processors.folder import ModelFolder, ProcessorError
+from triptych.plugins.processors.conversation import Conversation
+from triptych.plugins.processors.folder import ModelFolder
+from triptych.plugins.processors.image_kind import ImageKind
 from triptych.plugins.processors.image_ports import Bounds, image_ports
 from triptych.plugins.processors.marks import Marks
-from triptych.plugins.processors.text import load_codec
+from triptych.plugins.processors.media_kind import MediaKind, Opened
+from triptych.plugins.processors.placement import Placeholders, Placement
+from triptych.plugins.processors.text import TextCodec, load_codec
 
 if TYPE_CHECKING:
     from triptych.plugins.processors.chat_template import ChatTemplate
@@ -61,31 +64,26 @@ class HFProcessor:
 
     def __init__(self, settings: Settings) -> None:
         self._folder = ModelFolder(settings.folder)
-        self._pixel_limit = settings.pixel_limit
         self._codec = load_codec(self._folder)
-        self._images = image_ports(self._folder, Bounds(settings.min_pixels, settings.max_pixels))
-        self.offers = self._images.offers if self._images else ()
+        self._kinds = _media_kinds(self._folder, self._codec, settings)
+        self._placeholders = _placeholders(self._kinds, self._codec)
+        self.offers = tuple(port for kind in self._kinds.values() for port in kind.offers)
         ends = {self._id(token) for token in self._folder.eos_tokens}
         self.eos_ids = frozenset(end for end in ends if end is not None)
         self.max_context = self._folder.max_context
 
     def prompt(self, request: Request) -> Prompt:
-        """Render, tokenize and place the images. Raises InputError before anything runs."""
+        """Render, tokenize and place the media. Raises InputError before anything runs."""
         conversation = Conversation.of(request)
-        if conversation.images and self._images is None:
-            raise InputError(
-                f"{conversation.images[0].place}: this model takes no images "
-                f"({self._folder.path} has no preprocessor_config.json); leave it out"
-            )
+        for source in conversation.media:
+            if source.kind not in self._kinds:
+                raise InputError(
+                    f"{source.place}: this model takes no {source.kind}s "
+                    f"({self._folder.path} has no preprocessor_config.json); leave it out"
+                )
         if self._template is None:
             return self._untemplated(request)
-        tokens, placeholders = self._tokens(conversation, self._template)
-        if len(placeholders) != len(conversation.images):
-            raise InputError(
-                f"the chat template wrote {len(placeholders)} image placeholders for "
-                f"{len(conversation.images)} images; it may not take images in that place"
-            )
-        return self._placed(tokens, placeholders, conversation.images)
+        return self._rendered(conversation, self._template)
 
     def encode(self, text: str) -> list[int]:
         """Plain text to token ids: no template; spelled-out special tokens stay text."""
@@ -105,11 +103,6 @@ class HFProcessor:
         source, name = found
         return ChatTemplate(source, str(self._folder.path / name), self._folder.special_tokens)
 
-    @cached_property
-    def _image_id(self) -> int | None:
-        """The id of the placeholder that a template writes once per image."""
-        return self._id(self._folder.image_token)
-
     def _id(self, token: int | str) -> int | None:
         return self._codec.id_of(token) if isinstance(token, str) else token
 
@@ -121,10 +114,8 @@ class HFProcessor:
             )
         return Prompt(np.array(self._codec.plain(request.text, frame=True), np.int64))
 
-    def _tokens(
-        self, conversation: Conversation, template: ChatTemplate
-    ) -> tuple[list[int], list[int]]:
-        """The ids with one placeholder per image, and where those are."""
+    def _rendered(self, conversation: Conversation, template: ChatTemplate) -> Prompt:
+        """The ids of the rendered template, each placeholder expanded for its medium."""
         marks = Marks(
             self._codec.special, conversation.messages, (self._folder.chat_template or ("",))[0]
         )
@@ -136,46 +127,53 @@ class HFProcessor:
             if "content" in hidden:
                 hidden["content"] = _fitted(hidden["content"], template)
             messages.append(hidden)
-        tokens: list[int] = []
-        placeholders: list[int] = []
-        for piece in marks.split(template.render(messages)):
+        pieces = list(marks.split(template.render(messages)))
+        placement = Placement(self._placeholders, self._opened(conversation, pieces))
+        for piece in pieces:
             if piece in marks.tokens:
-                tokens += marks.tokens[piece]
-                continue
-            for token in self._codec.rendered(piece, marks.literal):
-                if token == self._image_id:
-                    placeholders.append(len(tokens))
-                tokens.append(token)
-        return tokens, placeholders
+                placement.keep(marks.tokens[piece])
+            else:
+                text = placement.expanded(piece)
+                placement.add(self._codec.rendered(text, marks.literal))
+        return placement.prompt()
 
-    def _placed(
-        self, tokens: list[int], placeholders: list[int], sources: list[ImageSource]
-    ) -> Prompt:
-        """Each placeholder repeated for the rows of its image."""
-        placed: list[int] = []
-        media: list[Media] = []
-        begin = 0
-        for at, source in zip(placeholders, sources, strict=True):
-            placed += tokens[begin:at]
-            begin = at + 1
-            rows, digest, compute = self._opened(source)
-            media.append(
-                Media("image", digest, np.arange(len(placed), len(placed) + rows), compute)
-            )
-            placed += [tokens[at]] * rows
-        placed += tokens[begin:]
-        return Prompt(np.array(placed, np.int64), tuple(media))
+    def _opened(self, conversation: Conversation, pieces: Sequence[str]) -> dict[str, list[Opened]]:
+        """The media by kind, once it is known that each has its placeholder."""
+        given = Counter(source.kind for source in conversation.media)
+        written = self._placeholders.count(pieces)
+        for kind in self._kinds:
+            if given[kind] != written[kind]:
+                raise InputError(
+                    f"the chat template wrote {written[kind]} {kind} placeholders for "
+                    f"{given[kind]} {kind}s; it may not take {kind}s in that place"
+                )
+        opened: dict[str, list[Opened]] = {kind: [] for kind in self._kinds}
+        for source in conversation.media:
+            opened[source.kind].append(self._kinds[source.kind].open(source))
+        return opened
 
-    def _opened(self, source: ImageSource) -> tuple[int, str, Callable[[], Mapping[str, Array]]]:
-        """An image's rows, digest and what computes its ports."""
-        from triptych.plugins.processors.images import open_image
 
-        if self._images is None:
-            raise ProcessorError(f"{self._folder.path} has no image processor")
-        image = open_image(source.value, source.place, pixel_limit=self._pixel_limit)
-        rows, compute = self._images.measure(image, source.place)
-        size = f"{image.width}x{image.height}"
-        return rows, digest_of(self._images.fingerprint, size, image.tobytes()), compute
+def _media_kinds(
+    folder: ModelFolder, codec: TextCodec, settings: HFProcessor.Settings
+) -> dict[str, MediaKind]:
+    """What a folder takes besides text, by name."""
+    kinds: list[MediaKind] = []
+    images = image_ports(folder, Bounds(settings.min_pixels, settings.max_pixels))
+    if images is not None:
+        token = folder.image_token
+        placeholder = codec.token_of(token) if isinstance(token, int) else token
+        kinds.append(ImageKind(images, placeholder, settings.pixel_limit))
+    return {kind.name: kind for kind in kinds}
+
+
+def _placeholders(kinds: Mapping[str, MediaKind], codec: TextCodec) -> Placeholders:
+    """The kinds' placeholders that the tokenizer has."""
+    known = {}
+    for name, kind in kinds.items():
+        index = None if kind.placeholder is None else codec.id_of(kind.placeholder)
+        if kind.placeholder is not None and index is not None:
+            known[name] = kind.placeholder, index
+    return Placeholders(known)
 
 
 def _fitted(content: Any, template: ChatTemplate) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from triptych.core.ports import Array, Port
+from triptych.plugins.processors.expansion import Expansion
 from triptych.plugins.processors.folder import ModelFolder
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ class ImagePorts(Protocol):
     offers: tuple[Port, ...]
     fingerprint: str
 
-    def measure(self, image: Image, place: str) -> tuple[int, Callable[[], Mapping[str, Array]]]:
-        """How many merged visual rows a picture gives, and what computes its ports.
+    def measure(
+        self, image: Image, place: str
+    ) -> tuple[Expansion, Callable[[], Mapping[str, Array]]]:
+        """What stands for a picture in the prompt, and what computes its ports.
 
         Raises ImageError for a picture that it cannot take.
         """

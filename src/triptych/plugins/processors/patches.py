@@ -17,6 +17,7 @@ from PIL.Image import Image, Resampling
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from triptych.core.ports import Array, Port
+from triptych.plugins.processors.expansion import Expansion, Rows
 from triptych.plugins.processors.folder import ProcessorError
 from triptych.plugins.processors.image_ports import Bounds
 from triptych.plugins.processors.images import ImageError
@@ -89,7 +90,9 @@ class PatchImages:
             Port("image_grid_thw", "int64", ("images", 3)),
         )
 
-    def measure(self, image: Image, place: str) -> tuple[int, Callable[[], Mapping[str, Array]]]:
+    def measure(
+        self, image: Image, place: str
+    ) -> tuple[Expansion, Callable[[], Mapping[str, Array]]]:
         """Rows by arithmetic; pixels are resized when the ports are computed."""
         height, width = self._target(image.height, image.width, place)
         side = self._config.patch_size
@@ -101,7 +104,7 @@ class PatchImages:
             held.clear()  # The media lives as long as its conversation; its pixels need not.
             return ports
 
-        return rows, compute
+        return Expansion((Rows(rows),)), compute
 
     def _target(self, height: int, width: int, place: str) -> tuple[int, int]:
         """The height and width that a picture is resized to (Qwen2-VL, arXiv 2409.12191)."""
