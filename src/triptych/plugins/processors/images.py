@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from os import PathLike, fspath
-from pathlib import Path
 from threading import Lock
 from typing import IO, Any
 
@@ -17,11 +15,10 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from triptych.core.errors import InputError
+from triptych.plugins.processors.local_files import LocalFile
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are read, by Pillow's names. Others have decoders that few people ever fuzzed."""
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)
-"""How an address begins, as opposed to a path."""
 DEEP_GRAY = ("I;16", "I;16L", "I;16B", "I;16N")
 """Pillow's modes of 16-bit grayscale."""
 
@@ -59,27 +56,14 @@ def open_image(source: object, place: str, *, pixel_limit: int) -> Image.Image:
 
 
 def _from_path(name: str | bytes, place: str, pixel_limit: int) -> Image.Image:
-    if isinstance(name, bytes):
-        raise ImageError(f"{place}: give a path as text, not as bytes")
-    if ADDRESS.match(name):
-        raise ImageError(
-            f"{place}: {name[:80]!r} is an address; pictures are not fetched from the network. "
-            "Save it to a file and give its path, or give its bytes"
-        )
-    named = f"{place} ({name if name.isprintable() else ascii(name)})"
-    path = Path(name)
+    found = LocalFile(name, place, things="pictures", error=ImageError)
+    if found.is_folder:
+        raise ImageError(f"{found.named} is a folder; name a picture in it")
     try:
-        if path.is_dir():
-            raise ImageError(f"{named} is a folder; name a picture in it")
-        if not path.exists():
-            raise ImageError(f"{named}: there is no such file")
-        if not path.is_file():
-            raise ImageError(f"{named} is not a regular file")
-        with path.open("rb") as file:
-            return _from_file(file, named, pixel_limit)
+        with found.path.open("rb") as file:
+            return _from_file(file, found.named, pixel_limit)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{named} cannot be read: {reason}") from error
+        raise found.unreadable(error) from error
 
 
 def _from_file(file: IO[bytes], named: str, pixel_limit: int) -> Image.Image:
