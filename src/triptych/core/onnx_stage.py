@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from triptych.core.cache_pairs import CacheTensors
+from triptych.core.errors import TriptychError
 from triptych.core.graph import Graph
-from triptych.core.ports import Array, CachePair, Port, When
+from triptych.core.ports import Array, Port, When
 from triptych.core.stages import Runtime
 
-_PAST = re.compile(r"past_key_values\.(?P<layer>\d+)\.(?P<part>\w+)")
+MASK = "attention_mask"
+TOKENS = ("inputs_embeds", "input_ids")
+"""By these inputs of a decoder the length of its past is told: [B, total] and [B, S, ...]."""
+
+AS_THE_GRAPH_SAYS = CacheTensors()
+
+
+class CacheFormError(TriptychError):
+    """A graph whose past tensors cannot be fed in the form that it needs."""
 
 
 class OnnxStage:
     """One graph as a stage. Ports, dtypes and axes are read from the file, weights are not.
 
     An input ``past_key_values.{i}.{part}`` with an output ``present.{i}.{part}`` is a cache
-    pair. Port names and axes that follow another convention are corrected by the item's
-    ``ports:``.
+    pair, and so are those of other usual names. Port names and axes that follow another
+    convention are corrected by the item's ``ports:``.
     """
 
     whole = False
 
     def __init__(
-        self, graph: Path, *, when: When, absent: Mapping[str, float] | None = None
+        self,
+        graph: Path,
+        *,
+        when: When,
+        absent: Mapping[str, float] | None = None,
+        cache: CacheTensors = AS_THE_GRAPH_SAYS,
     ) -> None:
-        """absent: the fill value of inputs that may go unwritten. Raises GraphFileError."""
+        """absent: the fill value of inputs that may go unwritten. cache: of its past tensors.
+
+        Raises GraphFileError and CacheFormError.
+        """
         self.when = when
         self.graph = Graph(graph)
-        self.cache_pairs = _cache_pairs(self.graph)
+        self.cache_pairs = cache.pairs(self.graph.inputs, self.graph.outputs)
         fills = absent or {}
+        pasts = {pair.past.name: pair.past for pair in self.cache_pairs}
         self.reads: tuple[Port, ...] = tuple(
-            replace(port, absent=fills.get(port.name)) for port in self.graph.inputs
+            pasts.get(port.name) or replace(port, absent=fills.get(port.name))
+            for port in self.graph.inputs
         )
         self._presents = {pair.past.name: pair.present.name for pair in self.cache_pairs}
         presents = set(self._presents.values())
@@ -41,6 +62,12 @@ class OnnxStage:
             port for port in self.graph.outputs if port.name not in presents
         )
         self._outputs = [port.name for port in self.writes]
+        self._grows = bool(self.cache_pairs) and cache.grow(self.cache_pairs)
+        names = [port.name for port in self.graph.inputs]
+        self._tokens = next((name for name in TOKENS if name in names), None)
+        self._has_mask = MASK in names
+        if self._grows:
+            self._require_lengths("its past tensors grow")
 
     def load(self, runtime: Runtime) -> None:
         """Read the weights. Raises GraphError."""
@@ -48,22 +75,39 @@ class OnnxStage:
 
     @property
     def device(self) -> str:
-        """Where the graph keeps its tensors, known once it is loaded: ``cpu`` or ``cuda``."""
-        return self.graph.device
+        """Where its tensors are kept, known once it is loaded: ``cpu`` or ``cuda``."""
+        return "cpu" if self._grows else self.graph.device
 
     def __call__(self, ports: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run the graph; pasts are extended in place. Raises GraphError."""
+        if self._grows:
+            return self._run_growing(ports)
         if self.cache_pairs:
             return self.graph.run_in_place(ports, self._presents, self._outputs)
         return self.graph.run(ports, self._outputs)
 
+    def lengths(self, ports: Mapping[str, Array]) -> tuple[int, int]:
+        """How many tokens the cache has, and how many the slice has.
 
-def _cache_pairs(graph: Graph) -> tuple[CachePair, ...]:
-    outputs = {port.name: port for port in graph.outputs}
-    pairs = []
-    for port in graph.inputs:
-        match = _PAST.fullmatch(port.name)
-        present = outputs.get(f"present.{match['layer']}.{match['part']}") if match else None
-        if match and present is not None:
-            pairs.append(CachePair(port, present, int(match["layer"]), match["part"]))
-    return tuple(pairs)
+        ports: what the stage is called with. For graphs that passed `_require_lengths` alone.
+        """
+        tokens = ports[self._tokens or ""].shape[1]
+        return ports[MASK].shape[1] - tokens, tokens
+
+    def _require_lengths(self, why: str) -> None:
+        """Raises CacheFormError unless `lengths` can be told."""
+        if self._tokens is None or not self._has_mask:
+            names = ", ".join(port.name for port in self.graph.inputs)
+            raise CacheFormError(
+                f"{self.graph.path}: {why}, so it must read {MASK!r} and one of "
+                f"{' and '.join(map(repr, TOKENS))}, which tell how long they are; it reads {names}"
+            )
+
+    def _run_growing(self, ports: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Feed exact-length pasts, and copy what was added to them into the cache's buffers."""
+        past, tokens = self.lengths(ports)
+        seen = {name: np.ascontiguousarray(ports[name][:, :, :past]) for name in self._presents}
+        written = self.graph.run({**ports, **seen}, [*self._outputs, *self._presents.values()])
+        for name, present in self._presents.items():
+            ports[name][:, :, past : past + tokens] = written.pop(present)[:, :, -tokens:]
+        return written

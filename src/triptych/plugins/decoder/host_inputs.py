@@ -1,0 +1,48 @@
+"""Inputs of a decoder graph that hold no data: what its host tells it about the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from triptych.core.ports import Array, Port
+
+LOGIT_INDEX = Port("logit_index", "int64", ("R",))
+COUNTS = ("num_logits_to_keep", "logits_to_keep")
+"""How many of the last rows get logits (transformers' `logits_to_keep`)."""
+BRANCH = "use_cache_branch"
+"""False for the first run, which has no past (the merged decoders of Hugging Face's Optimum)."""
+PAST, TOTAL = "past_sequence_length", "total_sequence_length"
+"""Lengths that some graphs of ONNX Runtime GenAI want as numbers."""
+
+
+class HostInputs:
+    """Answers the inputs of a graph that the pipeline has no ports for."""
+
+    def __init__(self, inputs: Sequence[Port]) -> None:
+        known = {*COUNTS, BRANCH, PAST, TOTAL}
+        self._inputs = {port.name: port for port in inputs if port.name in known}
+        self._counts = bool(self._inputs.keys() & set(COUNTS))
+        self._reads_index = any(port.name == LOGIT_INDEX.name for port in inputs)
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._inputs)
+
+    def reads(self, reads: Sequence[Port]) -> tuple[Port, ...]:
+        """What the stage reads: `reads` without these inputs, and what their answers need."""
+        left = tuple(port for port in reads if port.name not in self._inputs)
+        return (*left, LOGIT_INDEX) if self._counts and not self._reads_index else left
+
+    def answered(self, ports: dict[str, Array], past: int, tokens: int) -> dict[str, Array]:
+        """`ports` with the answers. past, tokens: lengths of the cache and of the slice."""
+        answers: dict[str, int] = {BRANCH: past > 0, PAST: past, TOTAL: past + tokens}
+        if self._counts:
+            index = ports[LOGIT_INDEX.name]
+            if not self._reads_index:
+                ports = {name: value for name, value in ports.items() if value is not index}
+            answers |= dict.fromkeys(COUNTS, tokens - int(index.min()))
+        for name, port in self._inputs.items():
+            ports[name] = np.full((1,) * len(port.axes), answers[name], port.dtype)
+        return ports
