@@ -69,5 +69,5 @@ def test_a_weight_that_fp16_cannot_hold_stays_fp32(tmp_path):
 
 
 def test_an_unknown_precision_is_refused_with_the_known_ones():
-    with pytest.raises(PrecisionError, match=r"No precision 'int3'; there is fp32, fp16\."):
+    with pytest.raises(PrecisionError, match=r"No precision 'int3'; there is fp32, fp16, int8, int4\."):
         precision_named("int3")

@@ -1,10 +1,34 @@
 """How weights are stored: the one place where a tensor of a checkpoint becomes graph constants.
 
 A graph asks the storage of the part it builds for "multiply by this weight" or "look these rows
-up", so that another precision (quantized blocks, say) changes no graph code.
+up", so that another precision changes no graph code.
 """
 
-from triptych.export.precision.presets import PRECISIONS, PrecisionError, precision_named
+from triptych.export.precision.presets import (
+    PRECISIONS,
+    PrecisionError,
+    precision_named,
+    preset,
+    recipe_of,
+)
+from triptych.export.precision.recipe import Recipe
+from triptych.export.precision.recipe_file import RecipeFile, read_recipe
+from triptych.export.precision.recipe_precision import RecipePrecision
+from triptych.export.precision.sources import BlockSource
 from triptych.export.precision.storage import Part, Precision, Storage
 
-__all__ = ["PRECISIONS", "Part", "Precision", "PrecisionError", "Storage", "precision_named"]
+__all__ = [
+    "PRECISIONS",
+    "BlockSource",
+    "Part",
+    "Precision",
+    "PrecisionError",
+    "Recipe",
+    "RecipeFile",
+    "RecipePrecision",
+    "Storage",
+    "precision_named",
+    "preset",
+    "read_recipe",
+    "recipe_of",
+]

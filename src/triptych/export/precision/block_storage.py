@@ -1,0 +1,112 @@
+"""Weights stored as blocks of small integers, and the operators that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import onnx_ir as ir
+
+from triptych.core.ports import Array
+from triptych.export.builder import FLOAT, FLOAT16, GraphBuilder
+from triptych.export.checkpoint import Weight
+from triptych.export.precision.blocks import Blocks
+from triptych.export.precision.floats import Float
+from triptych.export.precision.sources import BlockSource
+from triptych.export.tensors import Form
+
+UINT8 = ir.DataType.UINT8
+
+# What a graph calls the tensors of a weight, after the weight's own name.
+CODES, SCALES, ZEROS = ".codes", ".scales", ".zeros"
+
+
+class BlockStorage:
+    """A matrix as blocks: `MatMulNBits` multiplies by it, `GatherBlockQuantized` looks rows up.
+
+    source: the blocks of that weight. accuracy_level: what the products are computed in, see
+    docs/reference.md. Norms and biases stay float32, tables that are not looked up fp16.
+    """
+
+    def __init__(self, source: BlockSource, accuracy_level: int) -> None:
+        self._source, self._level = source, accuracy_level
+
+    def linear(self, graph: GraphBuilder, x: ir.Value, weight: Weight) -> ir.Value:
+        """A MatMulNBits."""
+        return self._product(graph, x, weight, shared=False)
+
+    def scores(self, graph: GraphBuilder, x: ir.Value, table: Weight) -> ir.Value:
+        """A MatMulNBits, which reads the very bytes that `rows` does."""
+        return self._product(graph, x, table, shared=True)
+
+    def rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
+        """A GatherBlockQuantized; what the last block of a row was filled up with is cut off."""
+        source = self._source
+        form, columns = source.format, table.shape[1]
+        found = graph.microsoft(
+            "GatherBlockQuantized",
+            *_stored(graph, table, source, flat=True, shared=True, between=index),
+            bits=form.bits,
+            block_size=form.size,
+            gather_axis=0,
+            quantize_axis=1,
+        )
+        if columns == form.blocks(columns) * form.size:
+            return found
+        ends = graph.constant([0]), graph.constant([columns]), graph.constant([-1])
+        return graph.op("Slice", found, *ends)
+
+    def tensor(self, graph: GraphBuilder, weight: Weight) -> ir.Value:
+        """A float."""
+        return TABLE.tensor(graph, weight) if len(weight.shape) > 1 else FINE.tensor(graph, weight)
+
+    def _product(
+        self, graph: GraphBuilder, x: ir.Value, weight: Weight, *, shared: bool
+    ) -> ir.Value:
+        form = self._source.format
+        rows, columns = weight.shape
+        return graph.microsoft(
+            "MatMulNBits",
+            x,
+            *_stored(graph, weight, self._source, flat=False, shared=shared),
+            K=columns,
+            N=rows,
+            bits=form.bits,
+            block_size=form.size,
+            accuracy_level=self._level,
+        )
+
+
+FINE, TABLE = Float("fp32", FLOAT), Float("fp16", FLOAT16)
+
+
+def _stored(
+    graph: GraphBuilder,
+    weight: Weight,
+    source: BlockSource,
+    *,
+    flat: bool,
+    shared: bool,
+    between: ir.Value | None = None,
+) -> list[ir.Value]:
+    """The codes, scales and zeros of a weight; between: an input that goes after the codes."""
+    form, (rows, columns) = source.format, weight.shape
+    blocks, size = form.blocks(columns), form.block_bytes()
+    forms = [
+        Form(weight.name + CODES, (rows, blocks * size) if flat else (rows, blocks, size), UINT8),
+        Form(weight.name + SCALES, (rows, blocks), FLOAT),
+    ]
+    if not form.symmetric:
+        forms.append(Form(weight.name + ZEROS, (rows, form.zero_bytes(columns)), UINT8))
+    kind = "symmetric" if form.symmetric else "asymmetric"
+    key = f"{weight.name} as {form.bits} bits in {kind} blocks of {form.size} by {source.method}"
+    codes, *rest = graph.bundle(forms, lambda: _pieces(source), shared=key if shared else None)
+    return [codes, *([] if between is None else [between]), *rest]
+
+
+def _pieces(source: BlockSource) -> Iterator[Sequence[Array]]:
+    return map(_arrays, source.pieces())
+
+
+def _arrays(blocks: Blocks) -> Sequence[Array]:
+    zeros = blocks.packed_zeros()
+    return [blocks.packed(), blocks.scales, *([] if zeros is None else [zeros])]

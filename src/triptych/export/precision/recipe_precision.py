@@ -1,0 +1,84 @@
+"""A precision that a recipe describes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from triptych.core.ports import Array
+from triptych.export.builder import FLOAT, FLOAT16, GraphBuilder
+from triptych.export.checkpoint import Weight
+from triptych.export.precision.block_storage import BlockStorage
+from triptych.export.precision.floats import Float
+from triptych.export.precision.recipe import BITS, Recipe
+from triptych.export.precision.sources import BlockSource, Quantized
+from triptych.export.precision.storage import Part, Storage
+
+FLOATS: Mapping[str, Float] = {"fp32": Float("fp32", FLOAT), "fp16": Float("fp16", FLOAT16)}
+
+# fp32 sums of thousands of products, in another order than torch's.
+FLOAT_TOLERANCE = 1e-4
+# Products at accuracy level 4 round their left side to int8, layer after layer.
+BLOCK_TOLERANCE = 0.05
+
+
+class RecipePrecision:
+    """Stores each weight as a recipe says.
+
+    name: what `--precision` calls it, or the name of the recipe's file. given: blocks that were
+    made elsewhere, by the weight's name; they are stored as they are wherever the recipe wants
+    whole numbers.
+    """
+
+    def __init__(
+        self, name: str, recipe: Recipe, *, given: Mapping[str, BlockSource] | None = None
+    ) -> None:
+        self.name, self.recipe = name, recipe
+        self._given = given or {}
+
+    @property
+    def tolerance(self) -> float:
+        """See Precision."""
+        whole = not self.recipe.precisions.isdisjoint(BITS)
+        return BLOCK_TOLERANCE if whole else FLOAT_TOLERANCE
+
+    def part(self, part: Part) -> Storage:
+        """What stores the weights of a part, each by its own scheme."""
+        return _PartStorage(self.recipe, part, self._given)
+
+    def rounded(self, name: str, values: Array) -> Array:
+        """What a graph computes with, where all weights are of one float type.
+
+        Raises TypeError for other recipes: `stored_weights` reads it from the graphs instead.
+        """
+        precision, *others = self.recipe.precisions
+        if others or precision not in FLOATS:
+            raise TypeError(f"{self.name} does not store all weights alike: use stored_weights")
+        return FLOATS[precision].rounded(name, values)
+
+
+class _PartStorage:
+    """Finds the storage of each weight by its name."""
+
+    def __init__(self, recipe: Recipe, part: Part, given: Mapping[str, BlockSource]) -> None:
+        self._recipe, self._part, self._given = recipe, part, given
+
+    def linear(self, graph: GraphBuilder, x: ir.Value, weight: Weight) -> ir.Value:
+        return self._storage(weight).linear(graph, x, weight)
+
+    def rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
+        return self._storage(table).rows(graph, table, index)
+
+    def scores(self, graph: GraphBuilder, x: ir.Value, table: Weight) -> ir.Value:
+        return self._storage(table).scores(graph, x, table)
+
+    def tensor(self, graph: GraphBuilder, weight: Weight) -> ir.Value:
+        return self._storage(weight).tensor(graph, weight)
+
+    def _storage(self, weight: Weight) -> Storage:
+        scheme = self._recipe.scheme(self._part, weight.name)
+        if scheme.precision in FLOATS:
+            return FLOATS[scheme.precision]
+        source = self._given.get(weight.name) or Quantized(weight, scheme.format, scheme.method)
+        return BlockStorage(source, scheme.accuracy_level)
