@@ -68,7 +68,7 @@ def _from_path(name: str | bytes, place: str, pixel_limit: int) -> Image.Image:
 
 def _from_file(file: IO[bytes], named: str, pixel_limit: int) -> Image.Image:
     try:
-        with _quiet():
+        with quiet():
             image = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageError(f"{named} is too large to decode: {error}") from error
@@ -173,7 +173,7 @@ def _from_deep_gray(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without Pillow's warning about large pictures, whose limit is checked here.
 
     Python's list of warning filters belongs to the process, hence one at a time.

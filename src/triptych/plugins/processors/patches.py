@@ -21,10 +21,10 @@ from triptych.plugins.processors.expansion import Expansion, Rows
 from triptych.plugins.processors.folder import ProcessorError
 from triptych.plugins.processors.image_ports import Bounds
 from triptych.plugins.processors.images import ImageError
+from triptych.plugins.processors.patch_rows import CHANNELS, patch_rows
 
 TYPES = ("Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast", "Qwen2VLImageProcessorPil")
 """Values of ``image_processor_type`` that name it."""
-CHANNELS = 3
 MAX_ASPECT = 200
 """The largest ratio of sides that the models were made for (transformers' limit)."""
 
@@ -134,26 +134,21 @@ class PatchImages:
         return sides[0], sides[1]
 
     def _ports(self, image: Image, height: int, width: int) -> Mapping[str, Array]:
-        """``pixel_values`` f32 [patches, features] and ``image_grid_thw`` i64 [1, 3].
-
-        Patches come merged row by merged row; a patch's features are channel, time, y, x. A
-        still picture fills all the time steps of a patch.
-        """
+        """``pixel_values`` f32 [patches, features] and ``image_grid_thw`` i64 [1, 3]."""
         config = self._config
         if config.do_resize:
             image = image.resize((width, height), resample=config.resample)
-        side, merge, steps = config.patch_size, config.merge_size, config.temporal_patch_size
-        rows, columns = height // side, width // side
-        pixels = np.asarray(image).reshape(
-            rows // merge, merge, side, columns // merge, merge, side, CHANNELS
+        side = config.patch_size
+        values = patch_rows(
+            np.asarray(image)[None],
+            self._table,
+            side=side,
+            merge=config.merge_size,
+            steps=config.temporal_patch_size,
         )
-        patches = pixels.transpose(0, 3, 1, 4, 6, 2, 5).reshape(-1, CHANNELS, 1, side, side)
-        values = np.empty((len(patches), CHANNELS, steps, side, side), np.float32)
-        for channel in range(CHANNELS):
-            values[:, channel] = self._table[channel][patches[:, channel]]
         return {
-            "pixel_values": values.reshape(len(patches), -1),
-            "image_grid_thw": np.array([[1, rows, columns]], np.int64),
+            "pixel_values": values,
+            "image_grid_thw": np.array([[1, height // side, width // side]], np.int64),
         }
 
 
