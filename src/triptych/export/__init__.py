@@ -9,12 +9,17 @@ from triptych.core.errors import TriptychError
 
 if TYPE_CHECKING:
     from triptych.export.run import export_checkpoint
-    from triptych.export.verify import Verification, verify_export
+    from triptych.export.verification.result import Verification
+    from triptych.export.verify import verify_export
 
 __all__ = ["MissingExtra", "Verification", "export_checkpoint", "verify_export"]
 
 # Imported on first use: the manifests in this package are read where no extra is installed.
-_HOMES = {"export_checkpoint": "run", "verify_export": "verify", "Verification": "verify"}
+_HOMES = {
+    "export_checkpoint": "run",
+    "verify_export": "verify",
+    "Verification": "verification.result",
+}
 
 
 class MissingExtra(TriptychError):

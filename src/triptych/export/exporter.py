@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Protocol
 import onnx_ir as ir
 
 from triptych.export.checkpoint import Checkpoint
-from triptych.export.comparison import Compared
 from triptych.export.precision import Precision
+from triptych.export.verification.reference import Reference, Weights
 
 StageItem = tuple[str, str | Mapping[str, Any] | None]
 
@@ -36,8 +36,10 @@ class Exporter(Protocol):
         ...
 
     @classmethod
-    def comparisons(
-        cls, folder: Path, checkpoint: Checkpoint, precision: Precision
-    ) -> Iterable[Compared]:
-        """Runs the export in `folder` beside the checkpoint, for `triptych verify`."""
+    def reference(cls, folder: Path, weights: Weights) -> Reference:
+        """The checkpoint in `folder` run by something else, for `triptych verify`.
+
+        weights: all of its tensors by name, float32, with the values that an export computes with.
+        See `triptych.export.verification.reference`, which says how to write one.
+        """
         ...

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import onnx_ir as ir
 
 from triptych.export.checkpoint import Checkpoint
-from triptych.export.comparison import Compared
 from triptych.export.exporter import StageItem
 from triptych.export.graphs.decoder import decoder
 from triptych.export.graphs.embeddings import embeddings
@@ -18,6 +17,8 @@ from triptych.export.graphs.weights import Weights
 from triptych.export.precision import Precision
 from triptych.export.qwen3_vl.config import read_config
 from triptych.export.qwen3_vl.vision import vision_encoder
+from triptych.export.verification.reference import Reference
+from triptych.export.verification.reference import Weights as ReferenceWeights
 
 
 class Qwen3VLExporter:
@@ -39,13 +40,11 @@ class Qwen3VLExporter:
         )
 
     @classmethod
-    def comparisons(
-        cls, folder: Path, checkpoint: Checkpoint, precision: Precision
-    ) -> Iterable[Compared]:
-        """Every stage on the inputs that transformers gives it, then greedy decoding."""
-        from triptych.export.qwen3_vl.comparisons import comparisons
+    def reference(cls, folder: Path, weights: ReferenceWeights) -> Reference:
+        """The checkpoint in transformers."""
+        from triptych.export.qwen3_vl.reference import Qwen3VLReference
 
-        return comparisons(folder, checkpoint, precision)
+        return Qwen3VLReference(folder, weights)
 
     def __init__(self, checkpoint: Checkpoint, precision: Precision) -> None:
         self._precision = precision

@@ -96,8 +96,9 @@ class TransformersReference:
             # Qwen's models remember how far an earlier prompt's images moved the positions.
             if getattr(module, "rope_deltas", None) is not None:
                 module.rope_deltas = None
-        more = self.inputs(case.ids, case.media) if case.media else {}
-        seen = {name: [value] for name, value in self._looked_at(case.media).items()}
+        media = case.media
+        more = self.inputs(case.ids, media) if media else {}
+        seen = {name: [value] for name, value in self._looked_at(media).items()}
         prompt, past = self._forward(case.ids, None, rows, more)
         prompt = Forward(prompt.logits, {**prompt.ports, **seen})
         tokens, passes = [int(prompt.logits[-1].argmax())], []
