@@ -57,7 +57,7 @@ def call(wired: Wired, feeds: Mapping[str, Array]) -> dict[str, Array]:
     Raises PluginError when it raises, or writes other ports, axes or dtypes than it declares.
     """
     try:
-        given: Any = wired.stage(feeds)
+        given: Any = wired.stage(_cast(wired, feeds))
     except TriptychError:
         raise
     except Exception as cause:
@@ -72,6 +72,8 @@ def call(wired: Wired, feeds: Mapping[str, Array]) -> dict[str, Array]:
         if not isinstance(value, np.ndarray):
             value = _foreign(wired, write.name, value)
         port = write.port
+        if write.cast is not None and value.dtype.name == write.cast:
+            value = value.astype(port.dtype, copy=False)
         if value.ndim != len(port.axes) or not same_dtype(value.dtype.name, port.dtype):
             raise PluginError(
                 f"stage {wired.label} wrote {write.name!r} as {value.dtype} {list(value.shape)}, "
@@ -79,6 +81,16 @@ def call(wired: Wired, feeds: Mapping[str, Array]) -> dict[str, Array]:
             )
         written[port.name] = value
     return written
+
+
+def _cast(wired: Wired, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+    """What is fed in the stage's own dtypes, where its item's `ports` gave it others."""
+    others = {
+        read.name: feeds[read.name].astype(read.cast, copy=False)
+        for read in wired.reads
+        if read.cast is not None
+    }
+    return {**feeds, **others} if others else feeds
 
 
 def _is_cached(wired: Wired, read: Read) -> bool:

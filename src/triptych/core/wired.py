@@ -46,19 +46,22 @@ class Read:
     """One input of a stage. name: the stage's own; port: the pipeline's, as the stage wants it.
 
     batch_axis: where B is inserted, for a port that was written without it.
+    cast: the stage's own dtype, where the item's `ports` give the port another.
     """
 
     name: str
     port: Port
     batch_axis: int | None = None
+    cast: str | None = None
 
 
 @dataclass(frozen=True)
 class Write:
-    """One output of a stage. name: the stage's own; port: the pipeline's."""
+    """One output of a stage. name: the stage's own; port: the pipeline's; cast as in `Read`."""
 
     name: str
     port: Port
+    cast: str | None = None
 
 
 @dataclass(frozen=True)

@@ -104,13 +104,21 @@ class _Check:
         if stage.cache_pairs and stage.when is When.INPUT:
             raise _wrong(place, "keeps a cache, so it must run on each span and not on input", ())
         names = [port.name for port in (*stage.reads, *stage.writes)]
+        for pair in stage.cache_pairs:
+            if pair.past.name in place.ports:
+                cause = f"{pair.past.name!r} is the cache's, which takes it as the stage has it"
+                raise _wrong(place, cause, (), at=("ports", pair.past.name))
         for name in place.ports:
             if name not in names:
                 raise _wrong(
                     place, f"the stage has no port {name!r}", names, name=name, at=("ports", name)
                 )
-        reads = tuple(Read(port.name, _apply(port, place)) for port in stage.reads)
-        writes = tuple(Write(port.name, _apply(port, place)) for port in stage.writes)
+        reads = tuple(
+            Read(port.name, _apply(port, place), cast=_cast(port, place)) for port in stage.reads
+        )
+        writes = tuple(
+            Write(port.name, _apply(port, place), cast=_cast(port, place)) for port in stage.writes
+        )
         for name in place.ignore:
             if name not in [write.port.name for write in writes]:
                 names = [write.port.name for write in writes]
@@ -333,10 +341,17 @@ def _apply(port: Port, place: Part) -> Port:
         return port
     return Port(
         change.port or port.name,
-        port.dtype,
+        change.dtype or port.dtype,
         change.axes if change.axes is not None else port.axes,
         change.absent if change.absent is not None else port.absent,
     )
+
+
+def _cast(port: Port, place: Part) -> str | None:
+    """The stage's own dtype of a port that the item gives another; `float` takes any."""
+    change = place.ports.get(port.name)
+    given = change and change.dtype
+    return port.dtype if given and port.dtype not in (given, "float") else None
 
 
 def _axes(port: Port) -> str:

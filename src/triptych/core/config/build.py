@@ -24,12 +24,20 @@ from triptych.core.settings import Nested, Settings
 M = TypeVar("M", bound=BaseModel)
 
 
+Dtype = Literal["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool"]
+"""What a port may hold, by numpy's names."""
+
+
 class PortSettings(Settings):
-    """One entry of ``ports``: what is different from what the graph says."""
+    """One entry of ``ports``: what is different from what the graph says.
+
+    dtype: the pipeline's, cast from or to the graph's own.
+    """
 
     port: str | None = Field(default=None, min_length=1)
     axes: tuple[str | PositiveInt, ...] | None = None
     absent: Literal["zeros"] | float | None = None
+    dtype: Dtype | None = None
 
 
 class SiblingSettings(Settings):
@@ -131,6 +139,7 @@ class Builder:
                 port=change.port or name,
                 axes=change.axes,
                 absent=0.0 if change.absent == "zeros" else change.absent,
+                dtype=change.dtype,
             )
             for name, change in siblings.ports.items()
         }

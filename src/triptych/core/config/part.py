@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 class PortChange:
     """What ``ports`` says about one port of a component.
 
-    port: its name in the pipeline. axes and absent: None where the component's own stay.
+    port: its name in the pipeline. axes, absent and dtype: None where the component's own stay;
+    values of another dtype are cast between the pipeline's and the component's.
     """
 
     port: str
     axes: tuple[Axis, ...] | None = None
     absent: float | None = None
+    dtype: str | None = None
 
 
 @dataclass(frozen=True)
