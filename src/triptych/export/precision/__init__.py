@@ -16,6 +16,7 @@ from triptych.export.precision.recipe_file import RecipeFile, read_recipe
 from triptych.export.precision.recipe_precision import RecipePrecision
 from triptych.export.precision.sources import BlockSource
 from triptych.export.precision.storage import Part, Precision, Storage
+from triptych.export.precision.stored import stored_weights
 
 __all__ = [
     "PRECISIONS",
@@ -31,4 +32,5 @@ __all__ = [
     "preset",
     "read_recipe",
     "recipe_of",
+    "stored_weights",
 ]
