@@ -6,14 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from triptych.core.sampling.defaults import sampler
 from triptych.export.exporter import StageItem
 
 MAX_NEW_TOKENS = 100
-DEFAULT_SAMPLER = {"temperature": 0.7, "top_k": 50, "top_p": 0.9}
-# What transformers assumes for a key that a generation_config.json leaves out, and the values
-# that change nothing, which need no line.
-ASSUMED_SAMPLER = {"temperature": 1.0, "top_k": 50, "top_p": 1.0}
-NEUTRAL_SAMPLER = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
 # Keys of generation_config.json that shape the answer, with the values that change nothing.
 NEUTRAL_OTHERS = {
     "repetition_penalty": 1.0,
@@ -54,24 +50,6 @@ def pipeline_yaml(
     return "\n".join(lines) + "\n"
 
 
-def sampler(generation: Mapping[str, Any] | None) -> list[str]:
-    """The steps of the sampling chain that a generation_config.json asks for.
-
-    `do_sample: false` is greedy. A config that is silent about sampling, or absent, gets the
-    default chain.
-    """
-    generation = generation or {}
-    asked = {key: generation[key] for key in ASSUMED_SAMPLER if _is_number(generation.get(key))}
-    if generation.get("do_sample") is False or asked.get("temperature") == 0:
-        return ["greedy"]
-    if "do_sample" not in generation and not asked:
-        values: Mapping[str, float] = DEFAULT_SAMPLER
-    else:
-        values = {**ASSUMED_SAMPLER, **asked}
-    steps = [f"{key}: {value}" for key, value in values.items() if value != NEUTRAL_SAMPLER[key]]
-    return [*steps, "draw"]
-
-
 def _unserved(generation: Mapping[str, Any]) -> list[str]:
     """What the generation config asks for beyond the chain, a line each."""
     return [
@@ -86,10 +64,6 @@ def _item(name: str, value: str | Mapping[str, Any] | None) -> str:
     if value is None:
         return name
     return f"{name}: {value if isinstance(value, str) else json.dumps(value)}"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _printable(text: str) -> str:

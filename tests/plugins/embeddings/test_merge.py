@@ -93,3 +93,19 @@ def test_the_manifest_lists_what_can_be_built():
         module, _, name = component.target.partition(":")
         kind = getattr(__import__(module, fromlist=[name]), name)
         assert component.main in kind.Settings.model_fields
+
+
+def test_a_port_per_layer_gives_a_port_per_layer():
+    rng = np.random.default_rng(3)
+    embeds, features = rng.normal(size=(1, 4, HIDDEN)), rng.normal(size=(2, HIDDEN))
+    deepstack, index = rng.normal(size=(3, 2, HIDDEN)), [-1, 0, 1, -1]
+    stage = Merge(Merge.Settings(deepstack=3))
+    ports = {"inputs_embeds": embeds, "visual_index": np.array([index]), "image_features": features}
+    ports |= {f"deepstack_features_{layer}": deepstack[layer] for layer in range(3)}
+    assert {port.name for port in stage.reads} == ports.keys()
+    written = stage(ports)
+    merged, spread = by_hand(embeds, index, features, deepstack)
+    np.testing.assert_array_equal(written.pop("inputs_embeds"), merged)
+    assert list(written) == [f"deepstack_embeds_{layer}" for layer in range(3)]
+    np.testing.assert_array_equal(np.stack(list(written.values())), spread)
+    assert [port.name for port in stage.writes] == ["inputs_embeds", *written]

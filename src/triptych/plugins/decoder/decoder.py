@@ -8,11 +8,11 @@ from pydantic import Field, PositiveInt
 
 from triptych.core import settings
 from triptych.core.cache_pairs import CacheForm, CacheTensors
+from triptych.core.host_inputs import HostInputs
 from triptych.core.onnx_stage import OnnxStage
 from triptych.core.paths import FilePath
 from triptych.core.ports import Array, When
 from triptych.core.settings import CacheItem
-from triptych.plugins.decoder.host_inputs import HostInputs
 
 
 class Decoder(OnnxStage):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from pydantic import PositiveInt
 
 from triptych.core import settings
 from triptych.core.ports import Array, CachePair, Port, When
@@ -18,12 +19,15 @@ class Merge:
     `deepstack_features` [K, N, H] are spread in the same way over `deepstack_embeds`
     [K, B, S, H], zero at text (Qwen3-VL, arXiv 2511.21631, section 2: the decoder adds layer k
     to its hidden states after its own layer k). A slice without media skips this stage.
+
+    Graphs that have a port per layer, `deepstack_features_0` [N, H] and on, get one per layer,
+    `deepstack_embeds_0` [B, S, H] and on.
     """
 
     class Settings(settings.Settings):
-        """deepstack: whether the vision encoder writes DeepStack layers."""
+        """deepstack: whether there are DeepStack layers; a number: in as many ports, one each."""
 
-        deepstack: bool = True
+        deepstack: bool | PositiveInt = True
 
     when = When.SPAN
     whole = False
@@ -37,9 +41,14 @@ class Merge:
             Port("image_features", "float", ("N", "H")),
         )
         self.writes: tuple[Port, ...] = (embeds,)
-        if settings.deepstack:
+        self.stacked = settings.deepstack is True
+        self.layers = 0 if self.stacked else int(settings.deepstack)
+        if self.stacked:
             self.reads += (Port("deepstack_features", "float", ("K", "N", "H")),)
             self.writes += (Port("deepstack_embeds", "float", ("K", "B", "S", "H")),)
+        for layer in range(self.layers):
+            self.reads += (Port(f"deepstack_features_{layer}", "float", ("N", "H")),)
+            self.writes += (Port(f"deepstack_embeds_{layer}", "float", ("B", "S", "H")),)
 
     def __call__(self, ports: Mapping[str, Array]) -> Mapping[str, Array]:
         """Merge one slice."""
@@ -49,9 +58,13 @@ class Merge:
         merged = embeds.copy()
         merged[at] = ports["image_features"][rows]
         written = {"inputs_embeds": merged}
-        if "deepstack_features" in ports:
+        if self.stacked:
             layers = ports["deepstack_features"]
             spread = np.zeros((len(layers), *embeds.shape), layers.dtype)
             spread[:, at] = layers[:, rows]
             written["deepstack_embeds"] = spread
+        for layer in range(self.layers):
+            features = ports[f"deepstack_features_{layer}"]
+            written[f"deepstack_embeds_{layer}"] = spread = np.zeros(embeds.shape, features.dtype)
+            spread[at] = features[rows]
         return written

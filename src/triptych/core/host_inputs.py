@@ -1,4 +1,4 @@
-"""Inputs of a decoder graph that hold no data: what its host tells it about the run."""
+"""Inputs of a decoder graph that hold no data: what its host tells it about a run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ BRANCH = "use_cache_branch"
 """False for the first run, which has no past (the merged decoders of Hugging Face's Optimum)."""
 PAST, TOTAL = "past_sequence_length", "total_sequence_length"
 """Lengths that some graphs of ONNX Runtime GenAI want as numbers."""
+HOST_INPUTS = frozenset({*COUNTS, BRANCH, PAST, TOTAL})
 
 
 class HostInputs:
     """Answers the inputs of a graph that the pipeline has no ports for."""
 
     def __init__(self, inputs: Sequence[Port]) -> None:
-        known = {*COUNTS, BRANCH, PAST, TOTAL}
-        self._inputs = {port.name: port for port in inputs if port.name in known}
+        self._inputs = {port.name: port for port in inputs if port.name in HOST_INPUTS}
         self._counts = bool(self._inputs.keys() & set(COUNTS))
         self._reads_index = any(port.name == LOGIT_INDEX.name for port in inputs)
 
