@@ -1,4 +1,4 @@
-"""The three graphs of an export, driven by hand: ONNX Runtime sessions and one KV buffer."""
+"""The graphs of an export, driven by hand: ONNX Runtime sessions and one KV buffer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Graphs:
-    """Sessions over the graphs in a folder."""
+    """Sessions over the graphs in a folder; that of a text model has no vision encoder."""
 
     def __init__(self, folder: Path) -> None:
         # On the pool of the process: once a pipeline has made it, no session has its own.
@@ -25,6 +25,7 @@ class Graphs:
                 folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"]
             )
             for name in ("vision_encoder", "embeddings", "decoder")
+            if (folder / f"{name}.onnx").is_file()
         }
 
     def vision(self, pixels: Array, grids: Array) -> tuple[Array, Array]:
@@ -52,7 +53,7 @@ class Cache:
             for name, port in inputs.items()
             if name.startswith("past_key_values")
         }
-        self._depth, *_, self._hidden = inputs["deepstack_embeds"].shape
+        self._deepstack = inputs.get("deepstack_embeds")
 
     def forward(
         self,
@@ -74,17 +75,18 @@ class Cache:
         mask = np.zeros([batch, width], np.int64)
         for row, length in enumerate(lengths):
             mask[row, :length] = 1
-        if deepstack is None:
-            deepstack = np.zeros([self._depth, 1, 1, self._hidden], np.float32)
         index = np.array(wanted or [[new - 1]] * batch, np.int64)
         binding = self._session.io_binding()
         feeds = {
             "inputs_embeds": embeds,
             "attention_mask": mask,
             "position_ids": positions,
-            "deepstack_embeds": deepstack,
             "logit_index": index,
         }
+        if self._deepstack is not None:
+            depth, *_, hidden = self._deepstack.shape
+            nothing = np.zeros([depth, 1, 1, hidden], np.float32)
+            feeds["deepstack_embeds"] = nothing if deepstack is None else deepstack
         for name, value in feeds.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(value))
         binding.bind_output("logits")

@@ -173,10 +173,10 @@ def test_a_published_config_names_its_rotation_in_the_older_way(tmp_path, pairs)
 def test_another_family_is_refused_with_the_known_ones(tmp_path):
     checkpoint = random_checkpoint(tmp_path / "checkpoint")
     config = json.loads((checkpoint / "config.json").read_text())
-    config |= {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+    config |= {"model_type": "mistral", "architectures": ["MistralForCausalLM"]}
     (checkpoint / "config.json").write_text(json.dumps(config))
     with pytest.raises(
-        FamilyError, match=r"no exporter for the model_type 'llama'; there is qwen3_vl"
+        FamilyError, match=r"no exporter for the model_type 'mistral'; there is .*qwen3_vl"
     ):
         export_checkpoint(checkpoint, tmp_path / "out")
     assert export_checkpoint(checkpoint, tmp_path / "out", family="qwen3_vl").is_dir()
@@ -258,7 +258,7 @@ def test_what_is_offered_can_be_read_without_the_extra():
     """The catalog lists exporters where onnx_ir is not installed."""
     script = (
         "import sys; sys.modules['onnx_ir'] = None;"
-        "from triptych.core.catalog import Catalog; print(Catalog().names('exporters'));"
+        "from triptych.core.catalog import Catalog; print('qwen3_vl' in Catalog().names('exporters'));"
         "import triptych.export;"
         "\ntry: triptych.export.export_checkpoint"
         "\nexcept triptych.export.MissingExtra as error: print(error)"
@@ -267,6 +267,6 @@ def test_what_is_offered_can_be_read_without_the_extra():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == [
-        "['qwen3_vl']",
+        "True",
         "Exporting needs onnx_ir, which is not installed: pip install 'triptych[export]'.",
     ]

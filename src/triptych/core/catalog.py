@@ -29,7 +29,10 @@ BUILT_IN: dict[Kind, tuple[str, ...]] = {
     "samplers": ("triptych.plugins.samplers.manifest",),
     "strategies": ("triptych.plugins.strategies.manifest",),
     "caches": ("triptych.plugins.caches.manifest",),
-    "exporters": ("triptych.export.qwen3_vl.manifest",),
+    "exporters": (
+        "triptych.export.qwen3_vl.manifest",
+        "triptych.export.text.manifest",
+    ),
     "datasets": (),
     "metrics": (),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, NoReturn
 
 from triptych.core.errors import TriptychError
@@ -27,6 +28,13 @@ class Section:
             )
         self.values: Mapping[str, Any] = values
         self._prefix, self._place = "" if name is None else f"{name}.", place
+
+    def with_defaults(self, **values: Any) -> Section:
+        """The same object with values for the keys that it lacks."""
+        filled = copy(self)
+        given = {key: value for key, value in self.values.items() if value is not None}
+        filled.values = {**values, **given}
+        return filled
 
     def count(self, key: str, default: int | None = None) -> int:
         """A whole number above zero. A square given as two equal sides counts as one."""

@@ -198,6 +198,7 @@ class _DecoderGraph:
         if shape.head_norms:
             query = self.head_norm(query, weights.get("q_norm.weight", shape.head), shape.heads)
             key = self.head_norm(key, weights.get("k_norm.weight", shape.head), shape.kv_heads)
+        window = {"local_window_size": shape.windows[layer]} if layer in shape.windows else {}
         return tuple(
             self.graph.ops(
                 "GroupQueryAttention",
@@ -212,6 +213,7 @@ class _DecoderGraph:
                 domain=MICROSOFT,
                 num_heads=shape.heads,
                 kv_num_heads=shape.kv_heads,
+                **window,
             )
         )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,8 @@ class DecoderShape:
     """A decoder of the Llama lineage: RMS norms, rotary positions, grouped-query attention.
 
     head_norms: whether each query and key head has an RMS norm of its own.
+    windows: for each layer that does not look back on everything, how many tokens it looks at,
+        its own among them.
     deepstack: K, how many of the first layers add visual features; None: there is no such port.
     """
 
@@ -46,6 +49,7 @@ class DecoderShape:
     qkv_bias: bool = False
     out_bias: bool = False
     mlp_bias: bool = False
+    windows: Mapping[int, int] = field(default_factory=dict)
     deepstack: int | None = None
 
 
@@ -57,6 +61,7 @@ def read_shape(
     qkv_bias: bool = False,
     out_bias: bool = False,
     mlp_bias: bool = False,
+    windows: Mapping[int, int] | None = None,
     deepstack: int | None = None,
 ) -> DecoderShape:
     """The shape that a text config names in the keys of Qwen and Llama. Raises ModelConfigError."""
@@ -80,6 +85,7 @@ def read_shape(
         qkv_bias=qkv_bias,
         out_bias=out_bias,
         mlp_bias=mlp_bias,
+        windows=windows or {},
         deepstack=deepstack,
     )
 

@@ -1,0 +1,1 @@
+"""Text-only decoders: the Qwen3, Qwen2 and Llama families."""
