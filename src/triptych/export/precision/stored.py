@@ -44,13 +44,18 @@ def stored_weights(folder: Path) -> dict[str, Read]:
     """
     found: dict[str, Read] = {}
     for path in sorted(folder.glob("*.onnx")):
-        graph = ir.load(path).graph
-        for name, value in graph.initializers.items():
-            if name.startswith(CONSTANT) or name.endswith((SCALES, ZEROS)):
-                continue
-            read = _blocks(value) if name.endswith(CODES) else _float(value)
-            found.setdefault(name.removesuffix(CODES), read)
+        for name, read in graph_weights(ir.load(path).graph).items():
+            found.setdefault(name, read)
     return found
+
+
+def graph_weights(graph: ir.Graph) -> dict[str, Read]:
+    """The same for one graph, which may have a table that another one has, too."""
+    return {
+        name.removesuffix(CODES): _blocks(value) if name.endswith(CODES) else _float(value)
+        for name, value in graph.initializers.items()
+        if not name.startswith(CONSTANT) and not name.endswith((SCALES, ZEROS))
+    }
 
 
 def _float(value: ir.Value) -> Read:
