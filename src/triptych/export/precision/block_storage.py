@@ -104,9 +104,10 @@ def _stored(
 
 
 def _pieces(source: BlockSource) -> Iterator[Sequence[Array]]:
-    return map(_arrays, source.pieces())
+    return map(arrays, source.pieces())
 
 
-def _arrays(blocks: Blocks) -> Sequence[Array]:
+def arrays(blocks: Blocks) -> Sequence[Array]:
+    """Codes, scales and, if any, zeros as they are stored."""
     zeros = blocks.packed_zeros()
     return [blocks.packed(), blocks.scales, *([] if zeros is None else [zeros])]

@@ -9,6 +9,8 @@ import onnx_ir as ir
 from triptych.core.ports import Array
 from triptych.export.builder import FLOAT, FLOAT16, GraphBuilder
 from triptych.export.checkpoint import Weight
+from triptych.export.experts import Experts
+from triptych.export.precision.block_experts import ExpertsError, block_experts
 from triptych.export.precision.block_storage import BlockStorage
 from triptych.export.precision.floats import Float
 from triptych.export.precision.recipe import BITS, Recipe
@@ -75,6 +77,25 @@ class _PartStorage:
 
     def tensor(self, graph: GraphBuilder, weight: Weight) -> ir.Value:
         return self._storage(weight).tensor(graph, weight)
+
+    def experts(
+        self, graph: GraphBuilder, x: ir.Value, scores: ir.Value, experts: Experts
+    ) -> ir.Value:
+        names = experts.gate_up.name, experts.down.name
+        scheme, other = (self._recipe.scheme(self._part, name) for name in names)
+        if scheme != other:
+            raise ExpertsError(
+                f"{names[0]} and {names[1]}: one operator holds both, so a recipe has to say the "
+                f"same of both, as with '*.mlp.experts.*' under weights."
+            )
+        if scheme.precision in FLOATS:
+            return FLOATS[scheme.precision].experts(graph, x, scores, experts)
+
+        def blocked(weight: Weight) -> BlockSource:
+            return Quantized(weight, scheme.format, scheme.method)
+
+        level = scheme.accuracy_level
+        return block_experts(graph, x, scores, experts, blocked, scheme.format, level)
 
     def _storage(self, weight: Weight) -> Storage:
         scheme = self._recipe.scheme(self._part, weight.name)

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from triptych.core.ports import Array
 from triptych.export.builder import GraphBuilder
 from triptych.export.checkpoint import Weight
+from triptych.export.experts import Experts
 
 Part = Literal["vision", "embeddings", "attention", "mlp", "head"]
 """The parts of a model that may be stored differently. Norms belong to the part they feed."""
@@ -29,6 +30,16 @@ class Storage(Protocol):
         """The products of x [..., width] with each row of table [rows, width]: [..., rows].
 
         The table is stored as `rows` stores it, so that two graphs can share one.
+        """
+        ...
+
+    def experts(
+        self, graph: GraphBuilder, x: ir.Value, scores: ir.Value, experts: Experts
+    ) -> ir.Value:
+        """What the chosen experts make of x f32 [..., hidden], added up: [..., hidden].
+
+        scores: f32 [..., experts], of which the softmax over the chosen ones says how much each
+        counts.
         """
         ...
 
