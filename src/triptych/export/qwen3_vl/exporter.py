@@ -12,6 +12,7 @@ from triptych.export.checkpoint import Checkpoint
 from triptych.export.exporter import StageItem
 from triptych.export.graphs.decoder import decoder
 from triptych.export.graphs.embeddings import embeddings
+from triptych.export.graphs.feed_forward import FeedForward
 from triptych.export.graphs.head import head
 from triptych.export.graphs.weights import Weights
 from triptych.export.precision import Precision
@@ -63,5 +64,15 @@ class Qwen3VLExporter:
         yield "embeddings.onnx", embeddings(self._table, self._precision)
         yield (
             "decoder.onnx",
-            decoder(self._config.text, self._language, self._head, self._precision),
+            decoder(
+                self._config.text,
+                self._language,
+                self._head,
+                self._precision,
+                feed_forward=self.feed_forward(),
+            ),
         )
+
+    def feed_forward(self) -> FeedForward | None:
+        """What layers have after attention, where that is not SwiGLU."""
+        return None
