@@ -50,6 +50,10 @@ class TinyShape:
         """The id of one of SPECIAL_TOKENS."""
         return self.vocabulary - len(SPECIAL_TOKENS) + SPECIAL_TOKENS.index(name)
 
+    def tensors(self, random: np.random.Generator) -> Iterator[tuple[str, Array]]:
+        """The named weights, in any order."""
+        return Maker(self, random).all()
+
     def config(self) -> dict[str, Any]:
         return {
             "architectures": ["Qwen3VLForConditionalGeneration"],
@@ -165,7 +169,7 @@ def random_checkpoint(
     generation = {"eos_token_id": shape.token("eos"), **(generation_config or {})}
     _write_json(folder / "generation_config.json", generation)
     _write_json(folder / "config.json", shape.config())
-    tensors = dict(_Maker(shape, np.random.default_rng(seed)).all())
+    tensors = dict(shape.tensors(np.random.default_rng(seed)))
     if shards == 1:
         save_file(tensors, folder / "model.safetensors")
         return folder
@@ -180,7 +184,7 @@ def random_checkpoint(
     return folder
 
 
-class _Maker:
+class Maker:
     """Yields named random tensors; the names follow the checkpoint's modules."""
 
     def __init__(self, shape: TinyShape, random: np.random.Generator) -> None:
@@ -218,6 +222,7 @@ class _Maker:
         yield f"{root}.embed_tokens.weight", table
         for layer in range(shape.layers):
             yield from self.layer(f"{root}.layers.{layer}")
+            yield from self.feed_forward(f"{root}.layers.{layer}.mlp", layer)
         yield from self.norm(f"{root}.norm", shape.hidden, bias=False)
 
     def layer(self, root: str) -> Iterator[tuple[str, Array]]:
@@ -230,9 +235,14 @@ class _Maker:
         yield from self.linear(f"{attention}.o_proj", width, shape.heads * shape.head, bias=bias)
         yield from self.norm(f"{attention}.q_norm", shape.head, bias=False)
         yield from self.norm(f"{attention}.k_norm", shape.head, bias=False)
+
+    def feed_forward(self, root: str, layer: int) -> Iterator[tuple[str, Array]]:
+        """That of a layer; all are alike here."""
+        del layer
+        wide, narrow = self._shape.intermediate, self._shape.hidden
         for part in "gate", "up":
-            yield from self.linear(f"{root}.mlp.{part}_proj", shape.intermediate, width, bias=False)
-        yield from self.linear(f"{root}.mlp.down_proj", width, shape.intermediate, bias=False)
+            yield from self.linear(f"{root}.{part}_proj", wide, narrow, bias=False)
+        yield from self.linear(f"{root}.down_proj", narrow, wide, bias=False)
 
     def merger(self, root: str, normed: int) -> Iterator[tuple[str, Array]]:
         joined = 4 * self._shape.vision_hidden

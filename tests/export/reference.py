@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import Qwen3VLForConditionalGeneration
+from transformers import AutoModelForImageTextToText
 
 Array = np.ndarray[Any, Any]
 
@@ -29,7 +29,7 @@ class Reference:
     """A checkpoint loaded by transformers."""
 
     def __init__(self, folder: Path) -> None:
-        model, report = Qwen3VLForConditionalGeneration.from_pretrained(
+        model, report = AutoModelForImageTextToText.from_pretrained(
             folder, dtype=torch.float32, output_loading_info=True
         )
         self.report = report
