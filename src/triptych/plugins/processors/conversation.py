@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from os import PathLike
 from typing import Any
 
@@ -13,17 +14,21 @@ from triptych.core.request import Request
 ROLES = ("system", "user", "assistant", "tool")
 FIELDS = ("role", "content", "tokens", "name", "reasoning_content", "tool_calls", "tool_call_id")
 """What a message may hold; a field that nobody reads would be lost silently."""
-PARTS = {"text": "text", "image": "image"}
-"""Types of content parts, and the key of each one's value."""
+PARTS: Mapping[str, tuple[str, ...]] = {"text": (), "image": (), "video": ("fps",)}
+"""Types of content parts. Each has a key of that name, and may have these as well."""
 
 
 @dataclass(frozen=True)
 class MediaSource:
-    """A medium as it was given, its kind, and its place in the request."""
+    """A medium as it was given, its kind, and its place in the request.
+
+    fps: frames per second, where the request says so of a video.
+    """
 
     kind: str
     value: Any
     place: str
+    fps: float | None = None
 
 
 @dataclass
@@ -31,7 +36,7 @@ class Conversation:
     """The messages of a request.
 
     messages: plain dictionaries. A content is text, a list of parts ``{"type": "text",
-        "text": ...}`` and ``{"type": "image"}``, or None.
+        "text": ...}``, ``{"type": "image"}`` and ``{"type": "video"}``, or None.
     tokens: the generated ids of a message, by its index.
     media: in the order of their parts.
     """
@@ -46,9 +51,9 @@ class Conversation:
         if (request.text is None) == (request.messages is None):
             found = "both" if request.text is not None else "neither"
             raise InputError(f"a request holds either text or messages; this one holds {found}")
-        images: object = request.images
-        if isinstance(images, (str, bytes, PathLike)) or not isinstance(images, Sequence):
-            raise InputError("images is a list, also for one: images=[...]")
+        for name, media in _given(request):
+            if isinstance(media, (str, bytes, PathLike)) or not isinstance(media, Sequence):
+                raise InputError(f"{name} is a list, also for one: {name}=[...]")
         conversation = cls()
         if request.system is not None:
             conversation._add_system(request)
@@ -70,7 +75,9 @@ class Conversation:
 
     def _add_question(self, request: Request) -> None:
         sources = [
-            MediaSource("image", image, f"images[{i}]") for i, image in enumerate(request.images)
+            MediaSource(name.removesuffix("s"), value, f"{name}[{index}]")
+            for name, media in _given(request)
+            for index, value in enumerate(media)
         ]
         text = _text(request.text, "text")
         content: object = text
@@ -83,11 +90,13 @@ class Conversation:
         self.messages.append({"role": "user", "content": content})
 
     def _add_messages(self, request: Request) -> None:
-        if len(request.images) > 0:
-            raise InputError(
-                "images beside messages have no place; "
-                'give each as a part of a message: {"type": "image", "image": ...}'
-            )
+        for name, media in _given(request):
+            if len(media) > 0:
+                kind = name.removesuffix("s")
+                raise InputError(
+                    f"{name} beside messages have no place; "
+                    f'give each as a part of a message: {{"type": "{kind}", "{kind}": ...}}'
+                )
         messages: object = request.messages
         if isinstance(messages, (str, Mapping)) or not isinstance(messages, Sequence):
             raise InputError('messages is a list: [{"role": "user", "content": "..."}]')
@@ -130,20 +139,33 @@ class Conversation:
         return [self._part(part, f"{place}[{index}]") for index, part in enumerate(content)]
 
     def _part(self, part: object, place: str) -> dict[str, Any]:
-        kind = part.get("type") if isinstance(part, Mapping) else None
+        kind: Any = part.get("type") if isinstance(part, Mapping) else None
         if not isinstance(part, Mapping) or kind not in PARTS:
             found = f"type {kind!r}" if isinstance(part, Mapping) else _kind(part)
+            known = ", ".join(f'{{"type": "{name}", "{name}": ...}}' for name in PARTS)
+            raise InputError(f"{place}: {found} is not a known part; known: {known}")
+        if not {"type", kind} <= set(part) <= {"type", kind, *PARTS[kind]}:
+            more = "".join(f", and may hold {name}" for name in PARTS[kind])
             raise InputError(
-                f"{place}: {found} is not a known part; "
-                'known: {"type": "text", "text": ...}, {"type": "image", "image": ...}'
+                f"{place}: a part of type {kind!r} holds exactly type and {kind}{more}"
             )
-        key = PARTS[kind]
-        if set(part) != {"type", key}:
-            raise InputError(f"{place}: a part of type {kind!r} holds exactly type and {key}")
         if kind == "text":
-            return {"type": "text", "text": _text(part[key], f"{place}.text")}
-        self.media.append(MediaSource(kind, part[key], place))
+            return {"type": "text", "text": _text(part["text"], f"{place}.text")}
+        fps = _rate(part["fps"], f"{place}.fps") if "fps" in part else None
+        self.media.append(MediaSource(kind, part[kind], place, fps))
         return {"type": kind}
+
+
+def _given(request: Request) -> tuple[tuple[str, Sequence[Any]], ...]:
+    """The media beside a request's text, by field, in the order in which they are shown."""
+    return ("images", request.images), ("videos", request.videos)
+
+
+def _rate(value: object, place: str) -> float:
+    """Frames per second."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < inf:
+        raise InputError(f"{place} is {value!r}; it must be frames per second, above 0")
+    return float(value)
 
 
 def _text(value: object, place: str) -> str:

@@ -13,8 +13,13 @@ from triptych.core.errors import TriptychError
 FILE_LIMIT = 16 * 2**20
 """The largest file of settings or template that is read, in bytes."""
 
-QWEN_IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
-"""Qwen's placeholder, the default of its processors in transformers where no file names one."""
+QWEN_TOKENS = {
+    "image": "<|image_pad|>",
+    "video": "<|video_pad|>",
+    "vision_start": "<|vision_start|>",
+    "vision_end": "<|vision_end|>",
+}
+"""Qwen's tokens, the defaults of its processors in transformers where no file names others."""
 
 
 class ProcessorError(TriptychError):
@@ -122,18 +127,31 @@ class ModelFolder:
         )
 
     @cached_property
+    def video_config(self) -> dict[str, Any]:
+        """The video processor's settings; empty when the folder takes no videos."""
+        nested = self.processor_config.get("video_processor")
+        return nested if isinstance(nested, dict) else self.json("video_preprocessor_config.json")
+
+    @cached_property
     def image_token(self) -> int | str:
         """The placeholder that a template writes once per image, as an id or as text."""
-        for name in ("image_token_id", "image_token_index"):
-            if _is_id(self.config.get(name)):
-                return int(self.config[name])
+        return self.token("image")
+
+    def token(self, name: str) -> int | str:
+        """One of QWEN_TOKENS, as an id or as text. The placeholders are among them."""
+        for key in (f"{name}_token_id", f"{name}_token_index"):
+            if _is_id(self.config.get(key)):
+                return int(self.config[key])
+        return self.named_token(f"{name}_token") or QWEN_TOKENS[name]
+
+    def named_token(self, role: str) -> str | None:
+        """The text of the token that the processor's or the tokenizer's files call `role`."""
         extra = self.tokenizer_config.get("extra_special_tokens")
-        places = (self.processor_config, self.tokenizer_config, extra)
-        for place in places:
-            text = token_text(place.get("image_token")) if isinstance(place, Mapping) else None
-            if text is not None:
-                return text
-        return QWEN_IMAGE_TOKEN
+        for place in (self.processor_config, self.tokenizer_config, extra):
+            found = token_text(place.get(role)) if isinstance(place, Mapping) else None
+            if found is not None:
+                return found
+        return None
 
     @cached_property
     def max_context(self) -> int | None:

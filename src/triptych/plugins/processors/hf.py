@@ -16,6 +16,7 @@ from triptych.core.paths import FilePath
 from triptych.core.prompt import Prompt
 from triptych.core.request import Request
 from triptych.core.settings import Settings as BaseSettings
+from triptych.plugins.processors.clips import Limits
 from triptych.plugins.processors.conversation import Conversation
 from triptych.plugins.processors.folder import ModelFolder
 from triptych.plugins.processors.image_kind import ImageKind
@@ -24,12 +25,15 @@ from triptych.plugins.processors.marks import Marks
 from triptych.plugins.processors.media_kind import MediaKind, Opened
 from triptych.plugins.processors.placement import Placeholders, Placement
 from triptych.plugins.processors.text import TextCodec, load_codec
+from triptych.plugins.processors.video_kind import VideoBounds, video_kind, video_refusal
 
 if TYPE_CHECKING:
     from triptych.plugins.processors.chat_template import ChatTemplate
 
 PIXEL_LIMIT = 89_478_485
 """Pixels of the largest picture: Pillow's own threshold of a decompression bomb, 1 GiB / 12."""
+FRAME_LIMIT = 54_000
+"""Frames of the longest video: half an hour at thirty a second."""
 
 
 class HFProcessor:
@@ -43,16 +47,25 @@ class HFProcessor:
     """
 
     class Settings(BaseSettings):
-        """Where the files are, and how large pictures may be."""
+        """Where the files are, and how large pictures and videos may be."""
 
         folder: FilePath
-        """Holds tokenizer.json, and for images preprocessor_config.json."""
+        """Holds tokenizer.json, for images preprocessor_config.json, and for videos
+        video_preprocessor_config.json."""
         min_pixels: int | None = Field(None, gt=0)
         """Smaller pictures are enlarged to this many pixels; default: the folder's own."""
         max_pixels: int | None = Field(None, gt=0)
         """Larger pictures are shrunk to this many pixels; default: the folder's own."""
         pixel_limit: int = Field(PIXEL_LIMIT, gt=0)
         """Pictures of more pixels are refused before they are decoded."""
+        video_fps: float | None = Field(None, gt=0)
+        """Frames that are looked at for each second of a video; default: the folder's own."""
+        video_max_frames: int | None = Field(None, gt=1)
+        """The most frames that are looked at; default: the folder's own."""
+        video_max_pixels: int | None = Field(None, gt=0)
+        """Frames are shrunk to this many pixels in all; default: the folder's own."""
+        frame_limit: int = Field(FRAME_LIMIT, gt=0)
+        """Videos of more frames are refused before they are decoded."""
 
         @model_validator(mode="after")
         def _in_order(self) -> Self:
@@ -67,7 +80,9 @@ class HFProcessor:
         self._codec = load_codec(self._folder)
         self._kinds = _media_kinds(self._folder, self._codec, settings)
         self._placeholders = _placeholders(self._kinds, self._codec)
-        self.offers = tuple(port for kind in self._kinds.values() for port in kind.offers)
+        # The vision encoder takes frames and pictures alike.
+        offers = {port.name: port for kind in self._kinds.values() for port in kind.offers}
+        self.offers = tuple(offers.values())
         ends = {self._id(token) for token in self._folder.eos_tokens}
         self.eos_ids = frozenset(end for end in ends if end is not None)
         self.max_context = self._folder.max_context
@@ -79,10 +94,10 @@ class HFProcessor:
             if source.kind not in self._kinds:
                 raise InputError(
                     f"{source.place}: this model takes no {source.kind}s "
-                    f"({self._folder.path} has no preprocessor_config.json); leave it out"
+                    f"({_reason(self._folder, source.kind)}); leave it out"
                 )
         if self._template is None:
-            return self._untemplated(request)
+            return self._untemplated(request, conversation)
         return self._rendered(conversation, self._template)
 
     def encode(self, text: str) -> list[int]:
@@ -106,8 +121,8 @@ class HFProcessor:
     def _id(self, token: int | str) -> int | None:
         return self._codec.id_of(token) if isinstance(token, str) else token
 
-    def _untemplated(self, request: Request) -> Prompt:
-        if request.text is None or request.system is not None or len(request.images) > 0:
+    def _untemplated(self, request: Request, conversation: Conversation) -> Prompt:
+        if request.text is None or request.system is not None or conversation.media:
             raise InputError(
                 f"{self._folder.path} has no chat template, so it takes plain text only: "
                 "give text, without system, messages or images"
@@ -160,10 +175,20 @@ def _media_kinds(
     kinds: list[MediaKind] = []
     images = image_ports(folder, Bounds(settings.min_pixels, settings.max_pixels))
     if images is not None:
-        token = folder.image_token
-        placeholder = codec.token_of(token) if isinstance(token, int) else token
+        placeholder = codec.text_of(folder.image_token)
         kinds.append(ImageKind(images, placeholder, settings.pixel_limit))
+    bounds = VideoBounds(settings.video_fps, settings.video_max_frames, settings.video_max_pixels)
+    limits = Limits(settings.frame_limit, settings.pixel_limit)
+    videos = video_kind(folder, codec, bounds, limits)
+    if videos is not None:
+        kinds.append(videos)
     return {kind.name: kind for kind in kinds}
+
+
+def _reason(folder: ModelFolder, kind: str) -> str:
+    """Why a folder takes no media of a kind."""
+    refusal = video_refusal(folder) if kind == "video" else None
+    return refusal or f"{folder.path} has no preprocessor_config.json"
 
 
 def _placeholders(kinds: Mapping[str, MediaKind], codec: TextCodec) -> Placeholders:

@@ -46,6 +46,10 @@ class TextCodec:
         """An id's token."""
         return self._tokenizer.id_to_token(index) if index < ID_LIMIT else None
 
+    def text_of(self, token: int | str) -> str | None:
+        """A token's text, whether it is given as an id or as text."""
+        return self.token_of(token) if isinstance(token, int) else token
+
     def plain(self, text: str, *, frame: bool = False) -> list[int]:
         """The ids of plain text; special tokens that it spells out stay text.
 
