@@ -17,8 +17,10 @@ from tests.export.graphs import Graphs
 from tests.export.test_checkpoint import write_safetensors
 from triptych.core.catalog import UnknownComponent
 from triptych.core.graph_header import read_header
-from triptych.export import export_checkpoint, run
+from triptych.export import export_checkpoint, graph_files
 from triptych.export.families import FamilyError
+
+UNTIED = SHAPES["untied, one kv head"]
 
 
 def ports(path):
@@ -86,6 +88,7 @@ def test_a_folder_holds_the_graphs_the_pipeline_and_what_the_processor_reads(tmp
         "generation_config.json",
         "pipeline.yaml",
         "preprocessor_config.json",
+        "shared.data",
         "tokenizer.json",
         "vision_encoder.onnx",
     ]
@@ -93,10 +96,9 @@ def test_a_folder_holds_the_graphs_the_pipeline_and_what_the_processor_reads(tmp
 
 
 def test_large_weights_lie_beside_their_graph(tmp_path, monkeypatch):
-    checkpoint = random_checkpoint(tmp_path / "checkpoint")
+    checkpoint = random_checkpoint(tmp_path / "checkpoint", shape=UNTIED)
     expected = some_logits(export_checkpoint(checkpoint, tmp_path / "inline"))
-    monkeypatch.setattr(run, "INLINE_BYTES", 0)
-    out = export_checkpoint(checkpoint, tmp_path / "out")
+    monkeypatch.setattr(graph_files, "INLINE_BYTES", 0)
     out = export_checkpoint(checkpoint, tmp_path / "out")
     for name in "vision_encoder", "embeddings", "decoder":
         assert read_header(out / f"{name}.onnx").external == {f"{name}.onnx.data"}
@@ -104,17 +106,60 @@ def test_large_weights_lie_beside_their_graph(tmp_path, monkeypatch):
     np.testing.assert_array_equal(some_logits(moved), expected)
 
 
-@pytest.mark.parametrize("inline", [0, run.INLINE_BYTES])
+@pytest.mark.parametrize("inline", [0, graph_files.INLINE_BYTES])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_tied_table_is_stored_once_for_both_graphs(tmp_path, monkeypatch, inline, precision):
+    monkeypatch.setattr(graph_files, "INLINE_BYTES", inline)
+    tied, size = SHAPES["tied"], {"fp32": 4, "fp16": 2}[precision]
+    checkpoint = random_checkpoint(tmp_path / "checkpoint")
+    out = export_checkpoint(checkpoint, tmp_path / "out", precision=precision)
+    assert (out / "shared.data").stat().st_size == tied.vocabulary * tied.hidden * size
+    assert read_header(out / "embeddings.onnx").external == {"shared.data"}
+    assert "shared.data" in read_header(out / "decoder.onnx").external
+    assert (out / "embeddings.onnx").stat().st_size < 1000
+    table = load_file(checkpoint / "model.safetensors")["model.language_model.embed_tokens.weight"]
+    found = Graphs(out).embed(np.arange(tied.vocabulary)[None])[0]
+    np.testing.assert_allclose(found, table, rtol=1e-3 if precision == "fp16" else 0)
+
+
+def test_untied_tables_are_stored_with_their_graphs(tmp_path):
+    out = export_checkpoint(random_checkpoint(tmp_path / "c", shape=UNTIED), tmp_path / "out")
+    assert not [path for path in out.iterdir() if ".data" in path.name]
+
+
+def test_weights_beside_a_graph_are_continued_in_another_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(graph_files, "INLINE_BYTES", 0)
+    checkpoint = random_checkpoint(tmp_path / "checkpoint")
+    expected = some_logits(export_checkpoint(checkpoint, tmp_path / "whole"))
+    out = export_checkpoint(checkpoint, tmp_path / "out", max_file_size=50_000)
+    parts = sorted(path.name for path in out.glob("decoder.onnx.data*"))
+    numbered = [f"decoder.onnx.data_{number}" for number in range(1, 8)]
+    assert parts == ["decoder.onnx.data", *numbered]
+    assert all((out / part).stat().st_size <= 50_000 for part in parts)
+    assert read_header(out / "decoder.onnx").external == {*parts, "shared.data"}
+    np.testing.assert_array_equal(some_logits(out), expected)
+
+
+def test_a_tensor_larger_than_a_file_may_be_has_one_to_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(graph_files, "INLINE_BYTES", 0)
+    checkpoint = random_checkpoint(tmp_path / "checkpoint")
+    out = export_checkpoint(checkpoint, tmp_path / "out", max_file_size=1)
+    assert (out / "shared.data").stat().st_size == 96 * 64 * 4
+    assert np.isfinite(some_logits(out)).all()
+
+
+@pytest.mark.parametrize("inline", [0, graph_files.INLINE_BYTES])
 def test_progress_reaches_the_whole(tmp_path, monkeypatch, inline):
-    monkeypatch.setattr(run, "INLINE_BYTES", inline)
+    monkeypatch.setattr(graph_files, "INLINE_BYTES", inline)
     seen = []
-    export_checkpoint(
-        random_checkpoint(tmp_path / "checkpoint"),
-        tmp_path / "out",
-        progress=lambda name, done, total: seen.append((name, done, total)),
-    )
-    assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
-    assert seen[-1][1] == seen[-1][2] > 0
+    checkpoint = random_checkpoint(tmp_path / "checkpoint")
+    export_checkpoint(checkpoint, tmp_path / "out", progress=seen.append)
+    for count in "bytes", "weights":
+        done = [getattr(progress, count) for progress in seen]
+        assert done == sorted(done)
+        assert done[-1] == getattr(seen[-1], f"all_{count}") > 0
+    # One weight of the checkpoint after the other, the tied table once.
+    assert seen[-1].weights == len(load_file(checkpoint / "model.safetensors"))
 
 
 def test_shards_make_the_export_of_one_file(tmp_path):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from triptych.cli import arguments as args
 from triptych.cli.reporting import reporting
+from triptych.cli.sizes import bytes_of
 from triptych.cli.terminal import Waiting
+
+if TYPE_CHECKING:
+    from triptych.export.graph_files import Progress
 
 PRECISIONS = ("fp32", "fp16")
 
@@ -51,6 +55,14 @@ def export(
             help="The exporter to use (default: found from the checkpoint's config.json).",
         ),
     ] = None,
+    max_file_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Continue the weights beside a graph in another file after so much, as 2GB "
+            "(default: one file).",
+        ),
+    ] = None,
     plugin: args.Plugin = None,
     debug: args.Debug = False,
 ) -> None:
@@ -63,8 +75,9 @@ def export(
             from triptych.core.catalog import Catalog
             from triptych.export import export_checkpoint
 
-            def tell(name: str, done: int, total: int) -> None:
-                waiting.update(f"writing {name}", done, total)
+            def tell(now: Progress) -> None:
+                counted = f"weight {min(now.weights + 1, now.all_weights)} of {now.all_weights}"
+                waiting.update(f"writing {now.file}, {counted}", now.bytes, now.all_bytes)
 
             export_checkpoint(
                 checkpoint,
@@ -72,6 +85,7 @@ def export(
                 precision=precision,
                 family=family,
                 catalog=Catalog(list(plugin or ())),
+                max_file_size=bytes_of(max_file_size) if max_file_size else None,
                 progress=tell,
             )
         typer.echo(f"{out}: exported {checkpoint.name or checkpoint} with {precision} weights")

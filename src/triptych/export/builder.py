@@ -8,7 +8,7 @@ model = graph.model()
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from triptych.core.ports import Array
+from triptych.export.tensors import Bundle, Form, Pieces
 
 FLOAT = ir.DataType.FLOAT
 FLOAT16 = ir.DataType.FLOAT16
@@ -52,14 +53,16 @@ class _Names:
         if key not in self._constants:
             label = self.claim(f"constant_{len(self._constants)}")
             tensor = ir.Tensor(array, name=label)
-            self._constants[key] = self.initializer(tensor, label, array.shape)
+            self._constants[key] = self.initializer(tensor, label, array.shape, tensor.dtype)
         return self._constants[key]
 
-    def initializer(self, tensor: ir.TensorProtocol, name: str, shape: Sequence[int]) -> ir.Value:
+    def initializer(
+        self, tensor: ir.TensorProtocol, name: str, shape: Sequence[int], dtype: ir.DataType
+    ) -> ir.Value:
         value = ir.Value(
             name=name,
             shape=ir.Shape(shape),
-            type=ir.TensorType(tensor.dtype),
+            type=ir.TensorType(dtype),
             const_value=tensor,
         )
         self._graph.register_initializer(value)
@@ -146,16 +149,33 @@ class GraphBuilder:
         return self._names.constant(np.asarray(value, dtype))
 
     def weight(
-        self, name: str, shape: Sequence[int], dtype: ir.DataType, read: Callable[[], Array]
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: ir.DataType,
+        pieces: Callable[[], Iterable[Array]],
+        *,
+        shared: str | None = None,
+        settle: Callable[[], ir.DataType] | None = None,
     ) -> ir.Value:
-        """A weight that is read and converted only when the graph is written."""
-        tensor = ir.LazyTensor(
-            lambda: ir.Tensor(np.ascontiguousarray(read()), name=name),
-            dtype=dtype,
-            shape=ir.Shape(shape),
-            name=name,
-        )
-        return self._names.initializer(tensor, self._names.claim(name), shape)
+        """A weight that is read and converted, piece by piece, only when the graph is written.
+
+        pieces: gives the values in C order, as many at a time as may be in memory. shared: what
+        other graphs call the same bytes, which are then stored once. settle: tells the dtype
+        where it depends on the values; `dtype` is then what to expect.
+        """
+        form = Form(name, tuple(shape), dtype, settle)
+        return self.bundle([form], lambda: ((piece,) for piece in pieces()), shared=shared)[0]
+
+    def bundle(
+        self, forms: Sequence[Form], pieces: Pieces, *, shared: str | None = None
+    ) -> list[ir.Value]:
+        """Weights that are made together when the graph is written; see Bundle."""
+        tensors = Bundle(forms, pieces, shared=shared).tensors
+        return [
+            self._names.initializer(tensor, self._names.claim(form.name), form.shape, form.dtype)
+            for form, tensor in zip(forms, tensors, strict=True)
+        ]
 
     def loop(
         self,

@@ -70,51 +70,23 @@ class Bundle:
         ]
 
 
-class LateTensor(ir.TensorBase):
+class LateTensor(ir.LazyTensor):
     """One tensor of a Bundle."""
 
     def __init__(self, bundle: Bundle, form: Form) -> None:
-        super().__init__(name=form.name)
+        super().__init__(self._whole, form.dtype, ir.Shape(form.shape), name=form.name)
         self.bundle, self.form = bundle, form
-        self._dtype = None if form.settle else form.dtype
-        self._shape = ir.Shape(form.shape)
+        self._settled = form.dtype if form.settle is None else None
 
     @property
-    def dtype(self) -> ir.DataType:
+    def dtype(self) -> ir.DataType:  # type: ignore[override]  # as the library itself does
         """Its dtype; where only the values tell it, they are read."""
-        if self._dtype is None:
-            self._dtype = self.form.settle() if self.form.settle else self.form.dtype
-        return self._dtype
+        if self._settled is None:
+            self._settled = self.form.settle() if self.form.settle else self.form.dtype
+        return self._settled
 
-    @property
-    def shape(self) -> ir.Shape:
-        """Its shape."""
-        return self._shape
-
-    @property
-    def raw(self) -> Bundle:
-        """What makes it."""
-        return self.bundle
-
-    def numpy(self) -> Array:
-        """Makes it whole."""
-        return self.bundle.arrays()[self.bundle.tensors.index(self)]
-
-    def tobytes(self) -> bytes:
-        """Makes it whole, as a file has it."""
-        return self.numpy().tobytes()
-
-    def __array__(self, dtype: Any = None, *, copy: bool | None = None) -> Array:
-        return np.array(self.numpy(), dtype=dtype, copy=copy)
-
-    def __dlpack__(self, *, stream: Any = None) -> Any:
-        return self.numpy().__dlpack__(stream=stream)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self.numpy().__dlpack_device__()
-
-    def __repr__(self) -> str:
-        return f"LateTensor({self.form.name!r}, {list(self.form.shape)})"
+    def _whole(self) -> ir.TensorProtocol:
+        return ir.Tensor(self.bundle.arrays()[self.bundle.tensors.index(self)], name=self.name)
 
 
 def spans(rows: int, values_per_row: int) -> Iterator[slice]:
@@ -129,7 +101,7 @@ def converted(values: Array, dtype: np.dtype[Any]) -> Iterator[Array]:
     return (flat[span].astype(dtype, copy=False) for span in spans(flat.size, 1))
 
 
-def transposed(values: Array, dtype: np.dtype[Any]) -> Iterator[Array]:
+def turned(values: Array, dtype: np.dtype[Any]) -> Iterator[Array]:
     """The transpose of values [rows, columns], piece by piece as `dtype`."""
     rows, columns = values.shape
     for span in spans(columns, rows):
