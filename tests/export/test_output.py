@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +13,7 @@ import pytest
 
 from tests.export.checkpoints import random_checkpoint
 from triptych.export import export_checkpoint, run
-from triptych.export.output import OutputError
+from triptych.export.output import OutputError, clear_abandoned, output_folder
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,71 @@ def test_an_export_that_cannot_take_its_name_brings_the_earlier_one_back(
     with pytest.raises(PermissionError):
         export_checkpoint(checkpoint, out, precision="fp16")
     assert names(out) == before
+    assert names(tmp_path) == ["out"]
+
+
+# Exports, and waits in the middle of it to be stopped.
+STOPPED = """
+import sys, time
+from pathlib import Path
+from triptych.export import export_checkpoint
+
+def wait(progress):
+    if progress.weights == 3:
+        print("writing", flush=True)
+        time.sleep(60)
+
+export_checkpoint(Path(sys.argv[1]), Path(sys.argv[2]), progress=wait)
+"""
+
+
+def stopped_export(checkpoint, out, signal_number):
+    """Starts an export, stops it with a signal while it writes, and waits for its end."""
+    command = [sys.executable, "-c", STOPPED, str(checkpoint), str(out)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout.readline() == "writing\n"
+        process.send_signal(signal_number)
+        process.wait(timeout=120)
+
+
+def test_an_interrupted_export_leaves_nothing(checkpoint, tmp_path):
+    stopped_export(checkpoint, tmp_path / "out", signal.SIGINT)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no such signal")
+def test_a_killed_export_leaves_no_half_model_and_can_be_run_again(checkpoint, tmp_path):
+    stopped_export(checkpoint, tmp_path / "out", signal.SIGKILL)
+    [left] = names(tmp_path)
+    assert left.startswith(".out.")
+    assert "pipeline.yaml" in names(export_checkpoint(checkpoint, tmp_path / "out"))
+    assert names(tmp_path) == ["out"]
+
+
+def test_an_export_leaves_alone_what_another_one_is_writing(checkpoint, tmp_path):
+    with output_folder(tmp_path / "out", {}) as folder:
+        (folder / "decoder.onnx").write_text("half")
+        export_checkpoint(checkpoint, tmp_path / "out")
+        assert (folder / "decoder.onnx").read_text() == "half"
+
+
+def test_a_hidden_folder_of_somebody_else_is_left_alone(checkpoint, tmp_path):
+    (tmp_path / ".out.notes").mkdir()
+    (tmp_path / ".out.notes" / "mine.txt").write_text("...")
+    export_checkpoint(checkpoint, tmp_path / "out")
+    assert names(tmp_path) == [".out.notes", "out"]
+
+
+def test_an_earlier_export_that_a_killed_one_had_put_aside_comes_back(checkpoint, tmp_path):
+    out = export_checkpoint(checkpoint, tmp_path / "out")
+    staging = tmp_path / ".out.killed"
+    staging.mkdir()
+    (staging / "owner.lock").touch()
+    out.rename(staging / "old")
+    clear_abandoned(out)
+    assert "pipeline.yaml" in names(out)
     assert names(tmp_path) == ["out"]
 
 

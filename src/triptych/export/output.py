@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from triptych.core.errors import TriptychError
 
 # What the export was made from, and the digest of each file that a person may have edited since.
 RECORD = "export.json"
 EDITABLE = "pipeline.yaml"
+# In a temporary folder: the file that its process keeps locked, and the export to be replaced.
+OWNER = "owner.lock"
+OLD = "old"
 
 
 class OutputError(TriptychError):
@@ -26,20 +31,56 @@ class OutputError(TriptychError):
 def output_folder(out: Path, record: Mapping[str, Any]) -> Iterator[Path]:
     """Gives a temporary folder beside `out`, which takes that name when the block is done.
 
-    A folder that is empty or an untouched earlier export is replaced. Raises OutputError, before
-    anything is written, for any other.
+    A folder that is empty or an untouched earlier export is replaced. What an export that was
+    killed left behind is removed. Raises OutputError, before anything is written, where `out` is
+    any other folder.
     """
+    clear_abandoned(out)
     refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        new = staging / "new"
-        new.mkdir()
-        yield new
-        _write_record(new, record)
-        _replace(out, new, aside=staging / "old")
+        with (staging / OWNER).open("wb") as owner:
+            _lock(owner)
+            new = staging / "new"
+            new.mkdir()
+            yield new
+            _write_record(new, record)
+            _replace(out, new, aside=staging / OLD)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def clear_abandoned(out: Path) -> None:
+    """Removes the temporary folders of exports to `out` whose process is no more.
+
+    An earlier export that such a process had put aside gets its name back.
+    """
+    for owner in out.parent.glob(f".{glob.escape(out.name)}.*/{OWNER}"):
+        staging = owner.parent
+        with suppress(OSError):
+            with owner.open("r+b") as file:
+                if not _lock(file):
+                    continue
+                if (staging / OLD).exists() and not out.exists():
+                    (staging / OLD).rename(out)
+            shutil.rmtree(staging)
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Whether this process has the file now. The system frees it when the process ends."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def require_room(folder: Path, size: int) -> None:
