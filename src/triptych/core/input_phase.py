@@ -17,7 +17,7 @@ from triptych.core.reduction import ReductionError, keep_rows, merge_rows
 from triptych.core.sequence import Appended, Column, visual_index
 from triptych.core.sequence import Sequence as TokenSequence
 from triptych.core.stage_call import Feeds, call
-from triptych.core.wired import INPUT_PORTS, REDUCTIONS, SOURCE, Wired, Wiring
+from triptych.core.wired import INPUT_PORTS, MEDIA_AXES, REDUCTIONS, SOURCE, Wired, Wiring
 
 _NEXT_POSITION = Port("next_position", "int64", ("S",))
 
@@ -73,7 +73,7 @@ class InputPhase:
                     ports.update(written)
                 continue
             self._offer(wired, ports, new.media)
-            lengths = {"S": len(ports["input_ids"]), "N": 0, "images": 0, "patches": 0}
+            lengths = {"S": len(ports["input_ids"]), **dict.fromkeys(MEDIA_AXES, 0)}
             feeds = self._feeds.of(wired, ports, lengths)
             if feeds is not None:
                 written = call(wired, feeds)

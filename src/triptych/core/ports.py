@@ -21,6 +21,7 @@ AXES = {
     "R": "wanted rows",
     "patches": "image patches",
     "images": "images",
+    "tiles": "tiles that images were cut into",
     "total": "tokens in the cache and the slice together",
 }
 """The axis names that the scheduler knows, and what each counts."""

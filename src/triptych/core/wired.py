@@ -37,7 +37,7 @@ REDUCTIONS = {
 }
 """What a visual-token reducer writes; the scheduler applies it to every port at once."""
 
-MEDIA_AXES = frozenset({"N", "patches", "images"})
+MEDIA_AXES = frozenset({"N", "patches", "images", "tiles"})
 """A port with one of these axes can be split into those of single media items."""
 
 

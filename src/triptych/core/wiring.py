@@ -31,7 +31,7 @@ from triptych.core.wired import (
 KEPT_AXES = frozenset({"S", "N"})
 """INPUT ports with one of these axes are kept with the sequence, for SPAN stages to read."""
 
-_PER_RUN_AXES = frozenset({"B", "S", "N", "R", "patches", "images", "total"})
+_PER_RUN_AXES = MEDIA_AXES | {"B", "S", "R", "total"}
 
 
 def wire(parts: Sequence[tuple[Part, Stage]], *, offers: Sequence[Port]) -> Wiring:
