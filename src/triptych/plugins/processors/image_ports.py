@@ -45,13 +45,17 @@ class ImagePorts(Protocol):
 def image_ports(folder: ModelFolder, bounds: Bounds) -> ImagePorts | None:
     """The folder's image processor, or None when it takes no images.
 
-    Qwen's is computed here; any other through transformers. Raises ProcessorError.
+    Those of Qwen and Idefics3 are computed here; any other through transformers. Raises
+    ProcessorError.
     """
     config = folder.image_config
     if not config:
         return None
-    from triptych.plugins.processors import foreign, patches
+    from triptych.plugins.processors import foreign, patches, tiles
 
-    if config.get("image_processor_type") in patches.TYPES:
+    kind = config.get("image_processor_type")
+    if kind in patches.TYPES:
         return patches.PatchImages(config, bounds, str(folder.path))
+    if kind in tiles.TYPES:
+        return tiles.TileImages(folder, bounds)
     return foreign.ForeignImages(folder, bounds)
