@@ -60,7 +60,8 @@ class Float:
     ) -> ir.Value:
         """A MoE. Stored as fp32, only the experts that are chosen get into memory."""
         both, down = (
-            self._cast(graph, self._stack(graph, stack)) for stack in (experts.gate_up, experts.down)
+            self._cast(graph, self._stack(graph, stack))
+            for stack in (experts.gate_up, experts.down)
         )
         count, chosen = experts.gate_up.shape[0], experts.chosen
         weights = both, None, down

@@ -97,7 +97,7 @@ class _PartStorage:
         level = scheme.accuracy_level
         return block_experts(graph, x, scores, experts, blocked, scheme.format, level)
 
-    def _storage(self, weight: Weight) -> Storage:
+    def _storage(self, weight: Weight) -> Float | BlockStorage:
         scheme = self._recipe.scheme(self._part, weight.name)
         if scheme.precision in FLOATS:
             return FLOATS[scheme.precision]
