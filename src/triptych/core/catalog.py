@@ -31,6 +31,7 @@ BUILT_IN: dict[Kind, tuple[str, ...]] = {
     "caches": ("triptych.plugins.caches.manifest",),
     "exporters": (
         "triptych.export.qwen3_vl.manifest",
+        "triptych.export.qwen3_vl_moe.manifest",
         "triptych.export.text.manifest",
     ),
     "datasets": (),
