@@ -1,13 +1,7 @@
-"""The vision encoder's graph, after Qwen3VLVisionModel of transformers 5.23.
-
-Nothing in it depends on sizes known at export: each patch finds its image, its row and its
-column from the grids, and attention visits the images one after the other, so that no work and
-no memory goes into pairs of patches from different images.
-"""
+"""The vision encoder's graph, after Qwen3VLVisionModel of transformers 5.23."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -15,7 +9,13 @@ import onnx_ir as ir
 
 from triptych.export.builder import FLOAT, INT64, GraphBuilder
 from triptych.export.checkpoint import Weight
-from triptych.export.graphs.rotary import Rotary, inverse_frequencies
+from triptych.export.graphs.patches import (
+    Patches,
+    attention_by_image,
+    axial_rotary,
+    find_patches,
+)
+from triptych.export.graphs.rotary import Rotary
 from triptych.export.graphs.weights import Weights
 from triptych.export.precision import Precision
 from triptych.export.qwen3_vl.config import VisionConfig
@@ -34,18 +34,6 @@ def vision_encoder(config: VisionConfig, weights: Weights, precision: Precision)
     return _VisionGraph(config, weights, precision).build()
 
 
-@dataclass(frozen=True)
-class _Patches:
-    """Where each patch lies. i64 [patches] each, in patches; `ends` i64 [images]."""
-
-    row: ir.Value
-    column: ir.Value
-    height: ir.Value
-    width: ir.Value
-    starts: ir.Value
-    ends: ir.Value
-
-
 class _VisionGraph:
     def __init__(self, config: VisionConfig, weights: Weights, precision: Precision) -> None:
         self.config, self.weights, self.storage = config, weights, precision.part("vision")
@@ -56,13 +44,13 @@ class _VisionGraph:
         pixels = graph.input("pixel_values", FLOAT, ["patches", config.patch_values])
         grids = graph.input("image_grid_thw", INT64, ["images", 3])
         with graph.scope("place"):
-            places = self.places(pixels, grids)
+            places = find_patches(graph, pixels, grids, merge=config.merge)
         with graph.scope("patch_embed"):
             hidden = self.patch_embed(pixels)
         with graph.scope("position"):
             hidden = graph.op("Add", hidden, self.position_embedding(places))
         with graph.scope("rotary"):
-            rotary = self.rotary(places)
+            rotary = axial_rotary(graph, places, theta=config.rope_theta, head=config.head)
         deepstack = []
         mergers = dict(config.deepstack_layers)
         for block in range(config.depth):
@@ -83,49 +71,6 @@ class _VisionGraph:
         )
         return graph.model()
 
-    def places(self, pixels: ir.Value, grids: ir.Value) -> _Patches:
-        """Finds each patch's image, then its row and column.
-
-        Patches come in blocks of merge x merge neighbours, the blocks in raster order.
-        """
-        graph, merge = self.graph, self.config.merge
-        heights = graph.op("Gather", grids, graph.constant(1), axis=1)
-        widths = graph.op("Gather", grids, graph.constant(2), axis=1)
-        counts = graph.op("Mul", heights, widths)
-        ends = graph.op("CumSum", counts, graph.constant(0))
-        starts = graph.op("Sub", ends, counts)
-        patches = graph.op("Shape", pixels, start=0, end=1)
-        index = self.count_to(patches)
-        # The image of a patch is the number of images that end before it.
-        over = graph.op("GreaterOrEqual", index, graph.op("Unsqueeze", ends, graph.constant([1])))
-        image = graph.op(
-            "ReduceSum", graph.op("Cast", over, to=INT64), graph.constant([0]), keepdims=0
-        )
-        height, width = graph.op("Gather", heights, image), graph.op("Gather", widths, image)
-        within = graph.op("Sub", index, graph.op("Gather", starts, image))
-        side, area = graph.constant(merge), graph.constant(merge * merge)
-        blocks = graph.op("Div", within, area)
-        blocks_across = graph.op("Div", width, side)
-        inside = graph.op("Mod", within, area)
-
-        def place(block: ir.Value, offset: ir.Value) -> ir.Value:
-            return graph.op("Add", graph.op("Mul", block, side), offset)
-
-        return _Patches(
-            row=place(graph.op("Div", blocks, blocks_across), graph.op("Div", inside, side)),
-            column=place(graph.op("Mod", blocks, blocks_across), graph.op("Mod", inside, side)),
-            height=height,
-            width=width,
-            starts=starts,
-            ends=ends,
-        )
-
-    def count_to(self, length: ir.Value) -> ir.Value:
-        """0, 1, ... up to below length i64 [1]."""
-        graph = self.graph
-        limit = graph.op("Squeeze", length, graph.constant([0]))
-        return graph.op("Range", graph.constant(0), limit, graph.constant(1))
-
     def patch_embed(self, pixels: ir.Value) -> ir.Value:
         """A convolution whose stride is its kernel is a linear layer on each patch."""
         config = self.config
@@ -140,7 +85,7 @@ class _VisionGraph:
         bias = self.weights.get("patch_embed.proj.bias", config.hidden)
         return self.add_bias(self.storage.linear(self.graph, pixels, kernel), bias)
 
-    def position_embedding(self, places: _Patches) -> ir.Value:
+    def position_embedding(self, places: Patches) -> ir.Value:
         """The square table of learned positions, resampled bilinearly to each image's grid."""
         graph, config = self.graph, self.config
         side = config.positions_per_side
@@ -183,23 +128,8 @@ class _VisionGraph:
             (high, share),
         ]
 
-    def rotary(self, places: _Patches) -> Rotary:
-        """Half of the frequencies turn by the row, half by the column."""
-        graph, config = self.graph, self.config
-        frequencies = graph.constant(
-            inverse_frequencies(config.rope_theta, config.head // 2), np.float32
-        )
-
-        def turned(place: ir.Value) -> ir.Value:
-            column = graph.op("Unsqueeze", place, graph.constant([1]))
-            return graph.op("Mul", graph.op("Cast", column, to=FLOAT), frequencies)
-
-        angles = graph.op("Concat", turned(places.row), turned(places.column), axis=1)
-        index = self.count_to(graph.op("Shape", places.row))
-        return Rotary(graph, angles, graph.op("Unsqueeze", index, graph.constant([0])))
-
     def block(
-        self, hidden: ir.Value, weights: Weights, rotary: Rotary, places: _Patches
+        self, hidden: ir.Value, weights: Weights, rotary: Rotary, places: Patches
     ) -> ir.Value:
         graph, config = self.graph, self.config
         normed = self.layer_norm(hidden, weights.under("norm1"), config.hidden)
@@ -218,30 +148,14 @@ class _VisionGraph:
         return graph.op("Add", hidden, narrow)
 
     def attention(
-        self, normed: ir.Value, weights: Weights, rotary: Rotary, places: _Patches
+        self, normed: ir.Value, weights: Weights, rotary: Rotary, places: Patches
     ) -> ir.Value:
         graph, config = self.graph, self.config
         mixed = self.linear(normed, weights.under("qkv"), config.hidden, 3 * config.hidden)
         mixed = graph.op("Unsqueeze", mixed, graph.constant([0]))
         query, key, value = graph.ops("Split", mixed, outputs=3, axis=-1, num_outputs=3)
         query, key = rotary(graph, query, config.heads), rotary(graph, key, config.heads)
-
-        def one_image(inner: GraphBuilder, index: ir.Value, done: ir.Value) -> ir.Value:
-            at = inner.op("Unsqueeze", index, inner.constant([0]))
-            start = inner.op("Gather", places.starts, at)
-            end = inner.op("Gather", places.ends, at)
-            parts = [
-                inner.op("Slice", whole, start, end, inner.constant([1]))
-                for whole in (query, key, value)
-            ]
-            seen = inner.microsoft("MultiHeadAttention", *parts, num_heads=config.heads)
-            return inner.op("SequenceInsert", done, seen)
-
-        none_yet = graph.op("SequenceEmpty", dtype=FLOAT)
-        none_yet.type = ir.SequenceType(ir.TensorType(FLOAT))
-        images = graph.op("Squeeze", graph.op("Shape", places.ends), graph.constant([0]))
-        seen = graph.loop(images, none_yet, one_image)
-        joined = graph.op("ConcatFromSequence", seen, axis=1)
+        joined = attention_by_image(graph, (query, key, value), places, heads=config.heads)
         joined = graph.op("Squeeze", joined, graph.constant([0]))
         return self.linear(joined, weights.under("proj"), config.hidden, config.hidden)
 
