@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from triptych.cli.reporting import warn
 from triptych.cli.terminal import Waiting
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Changes:
         from triptych.core.config.load import load_spec
 
         sampling = sampling or Sampling()
-        return load_spec(
+        spec = load_spec(
             pipeline,
             catalog=Catalog(list(self.plugin or ())),
             overrides=[parse_set(text) for text in self.set or ()],
@@ -61,6 +62,9 @@ class Changes:
             allow_outside=self.allow_outside,
             spoken="flags",
         )
+        for text in spec.warnings:
+            warn(f"{pipeline}: {text}")
+        return spec
 
     def load(self, pipeline: str, sampling: Sampling | None = None) -> Pipeline:
         """The pipeline, loaded. Raises ConfigError and GraphError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,9 @@ def load(
 ) -> Pipeline:
     """Load a pipeline: a folder with a ``pipeline.yaml``, a YAML file, or ``"sketch"``.
 
+    A folder of graphs that another tool made is recognised by their ports, too; what a person
+    should know of it is warned of.
+
     overrides: settings by dotted path, ``{"sampler.top_p": 0.8}``. insert, replace, remove:
     swap stages without editing the file. plugins: files that offer ``local/NAME``.
     allow_outside: let the file name files outside of its folder.
@@ -68,6 +72,8 @@ def load(
         remove=remove,
         allow_outside=allow_outside,
     )
+    for text in spec.warnings:
+        warnings.warn(f"{source}: {text}", stacklevel=2)
     return Pipeline(spec, begin=begin)
 
 
@@ -94,13 +100,14 @@ class Pipeline:
         *,
         messages: Sequence[Message] | None = None,
         images: Sequence[Any] = (),
+        videos: Sequence[Any] = (),
         system: str | None = None,
         **settings: Any,
     ) -> Stream:
         """The reply to `request`, piece by piece.
 
         request: the user's text, or a `Request`, which then says everything but `settings`.
-        messages, images, system: see `Request`.
+        messages, images, videos, system: see `Request`.
         settings: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `no_sample`, `sampler` (a
         chain such as ``[{"temperature": 0.3}, "draw"]``), `seed`, `stop` (strings that end the
         reply). They hold for this call.
@@ -108,11 +115,11 @@ class Pipeline:
         Raises InputError for a request that cannot be served, ConfigError for a wrong chain.
         """
         if isinstance(request, Request):
-            if messages is not None or images or system is not None:
+            if messages is not None or images or videos or system is not None:
                 raise InputError("give either a Request or its parts as keywords, not both")
             whole = request
         else:
-            whole = Request(request, messages, images, system)
+            whole = Request(request, messages, images, system, videos=videos)
         prompt = self.processor.prompt(whole)
         return self.begin(prompt, {**whole.settings, **settings}, request_id=whole.id)
 
@@ -151,18 +158,25 @@ class Pipeline:
             raise refused
         return replies
 
-    def count_tokens(self, request: str | Request, *, images: Sequence[Any] = ()) -> int:
-        """How many tokens the prompt of `request` has, those of its images included."""
-        return len(self.processor.prompt(_request(request, images)).tokens)
+    def count_tokens(
+        self, request: str | Request, *, images: Sequence[Any] = (), videos: Sequence[Any] = ()
+    ) -> int:
+        """How many tokens the prompt of `request` has, those of images and videos included."""
+        return len(self.processor.prompt(_request(request, images, videos)).tokens)
 
     def score(
-        self, request: str | Request, completion: str | Sequence[int], *, images: Sequence[Any] = ()
+        self,
+        request: str | Request,
+        completion: str | Sequence[int],
+        *,
+        images: Sequence[Any] = (),
+        videos: Sequence[Any] = (),
     ) -> Score:
         """How likely `completion` (text, or token ids) is as the reply to `request`.
 
         Raises InputError for an empty completion.
         """
-        prompt = self.processor.prompt(_request(request, images))
+        prompt = self.processor.prompt(_request(request, images, videos))
         self._check_prompt(prompt)
         given: Any = completion
         if not isinstance(given, Iterable):
@@ -194,13 +208,20 @@ class Pipeline:
         chosen = logprobs[np.arange(len(tokens)), tokens]
         return Score(tuple(tokens), tuple(chosen.tolist()), float(chosen.sum()))
 
-    def run_until(self, port: str, request: str | Request, *, images: Sequence[Any] = ()) -> Array:
+    def run_until(
+        self,
+        port: str,
+        request: str | Request,
+        *,
+        images: Sequence[Any] = (),
+        videos: Sequence[Any] = (),
+    ) -> Array:
         """What is in `port` when the whole prompt of `request` is run in one slice.
 
         Stages after the one that writes it are not run. Raises InputError for a port that
         nobody writes for this request.
         """
-        prompt = self.processor.prompt(_request(request, images))
+        prompt = self.processor.prompt(_request(request, images, videos))
         self._check_prompt(prompt)
         names = self._executor.port_names()
         if port in names:
@@ -292,7 +313,7 @@ class Pipeline:
         if len(prompt.tokens) > room:
             raise InputError(
                 f"the prompt has {len(prompt.tokens)} tokens ({prompt.image_tokens} of them for "
-                f"images), but there is room for {room} before the first new one; shorten it, or "
+                f"images and videos), but there is room for {room} before the first new one; shorten it, or "
                 "raise session.max_context"
             )
 
@@ -340,9 +361,11 @@ class Pipeline:
         )
 
 
-def _request(request: str | Request, images: Sequence[Any]) -> Request:
+def _request(
+    request: str | Request, images: Sequence[Any], videos: Sequence[Any]
+) -> Request:
     if isinstance(request, Request):
-        if images:
-            raise InputError("give the images in the Request, not beside it")
+        if images or videos:
+            raise InputError("give the images and videos in the Request, not beside it")
         return request
-    return Request(request, images=images)
+    return Request(request, images=images, videos=videos)

@@ -215,7 +215,11 @@ def test_sketch_is_a_folder_of_the_package():
             "decoder.onnx",
             "decoder.onnx: is not a YAML file\n  known endings: .yaml, .yml, .json",
         ),
-        ("bare", "bare: this folder has no pipeline.yaml\n  name the YAML file itself"),
+        (
+            "bare",
+            "bare: this folder has no pipeline.yaml\n"
+            "  name the YAML file itself, or a folder with graphs (*.onnx)",
+        ),
         (
             "checkpoint",
             "checkpoint: this folder has no pipeline.yaml\n"

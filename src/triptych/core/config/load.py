@@ -19,6 +19,7 @@ from triptych.core.config.nodes import Node, node_of, shown
 from triptych.core.config.reader import LARGEST, read_yaml
 from triptych.core.config.sections import SessionSettings, StopSettings
 from triptych.core.config.spec import NO_FLAGS, PipelineSpec
+from triptych.core.layouts.recognise import holds_graphs, recognise
 from triptych.core.paths import Paths
 from triptych.core.settings import Settings
 
@@ -51,8 +52,9 @@ def load_spec(  # noqa: PLR0913  # one keyword per flag that changes a pipeline
 ) -> PipelineSpec:
     """The pipeline that a file and its changes describe.
 
-    source: a folder with a ``pipeline.yaml``, a YAML file, the name of a built-in model, or a
-    mapping of what a file would hold (its paths start at the working directory).
+    source: a folder with a ``pipeline.yaml``, a YAML file, the name of a built-in model, a folder
+    of graphs that another tool made, or a mapping of what a file would hold (its paths start at
+    the working directory).
     overrides, insert, replace, remove: see `Edits`; flags are applied after them.
     allow_outside: read files outside of the pipeline's folder.
     spoken: whether messages about changes speak of flags or of keywords.
@@ -62,10 +64,18 @@ def load_spec(  # noqa: PLR0913  # one keyword per flag that changes a pipeline
     if absent is not None:
         given = f"--plugin {absent}" if spoken == "flags" else f"plugins=[{str(absent)!r}]"
         raise ConfigError(Where(given), "there is no such file")
+    warnings: tuple[str, ...] = ()
+    file: Path | None
+    document: Node | None
     if isinstance(source, Mapping):
         file, here = None, Path.cwd()
         name = "pipeline"
-        document: Node | None = node_of(source, Where(name))
+        document = node_of(source, Where(name))
+    elif (folder := holds_graphs(source)) is not None:
+        found = recognise(folder)
+        file, here, warnings = folder, folder.absolute(), found.warnings
+        name = f"{folder} (as recognised)"
+        document = read_yaml(found.text, name)
     else:
         file = locate(source)
         here, name = file.absolute().parent, str(file)
@@ -96,6 +106,7 @@ def load_spec(  # noqa: PLR0913  # one keyword per flag that changes a pipeline
         _builder=builder,
         _chain=draft.sampler,
         _places=dict([*top.walk(), *draft.stop.walk(), *draft.session.walk()]),
+        warnings=warnings,
     )
 
 

@@ -39,7 +39,7 @@ def locate(source: str | PathLike[str]) -> Path:
     if is_folder:
         if (path / FILE).is_file():
             return path / FILE
-        hint = "name the YAML file itself"
+        hint = "name the YAML file itself, or a folder with graphs (*.onnx)"
         if (path / "config.json").is_file():
             hint = f"it looks like a checkpoint: triptych export {text} OUT makes a pipeline of it"
         raise ConfigError(where, f"this folder has no {FILE}", hint=hint)

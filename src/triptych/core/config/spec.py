@@ -24,7 +24,8 @@ NO_FLAGS = SamplingFlags()
 class PipelineSpec:
     """What a pipeline is made of.
 
-    source: the YAML file; None when it was given as Python values.
+    source: the YAML file, or the folder that stood for one; None when it was given as Python
+    values. warnings: what a person should know of that folder.
     paths: where its relative paths start and what it may read.
     stages, sampler: in the order in which they run.
     approximate: the user accepts results that depend on how tokens were split.
@@ -42,6 +43,7 @@ class PipelineSpec:
     _builder: Builder = field(repr=False, compare=False)
     _chain: tuple[Item, ...] = field(repr=False, compare=False)
     _places: Mapping[str, Where] = field(default_factory=dict, repr=False, compare=False)
+    warnings: tuple[str, ...] = ()
 
     def where(self, path: str) -> Where | None:
         """Where `path` stands: ``session.chunk``, ``sampler.top_p.p``, ``decoder.ports``.

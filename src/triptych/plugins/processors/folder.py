@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from triptych.core.errors import TriptychError
+from triptych.plugins.processors import genai_files
 
 FILE_LIMIT = 16 * 2**20
 """The largest file of settings or template that is read, in bytes."""
@@ -67,8 +68,13 @@ class ModelFolder:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """``config.json``, the model's."""
-        return self.json("config.json")
+        """``config.json``, the model's; what GenAI's file says where it stands for that."""
+        return self.json("config.json") or self.genai_config
+
+    @cached_property
+    def genai_config(self) -> dict[str, Any]:
+        """``genai_config.json``, in the terms of ``config.json``."""
+        return genai_files.model_config(self.json("genai_config.json"))
 
     @cached_property
     def tokenizer_config(self) -> dict[str, Any]:
@@ -84,7 +90,10 @@ class ModelFolder:
     def image_config(self) -> dict[str, Any]:
         """The image processor's settings; empty when the folder takes no images."""
         nested = self.processor_config.get("image_processor")
-        return nested if isinstance(nested, dict) else self.json("preprocessor_config.json")
+        if isinstance(nested, dict):
+            return nested
+        own = self.json("preprocessor_config.json")
+        return own or genai_files.image_config(self.processor_config)
 
     @cached_property
     def special_tokens(self) -> dict[str, str]:
@@ -122,6 +131,7 @@ class ModelFolder:
         generation = self.json("generation_config.json").get("eos_token_id")
         return (
             _ids(generation)
+            or _ids(self.genai_config.get("eos_token_id"))
             or frozenset(filter(None, [self.special_tokens.get("eos_token")]))
             or _ids(self._from_config("eos_token_id"))
         )
