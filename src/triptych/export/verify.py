@@ -1,14 +1,13 @@
-"""Whether an export computes what its checkpoint computes, stage by stage.
-
-Tolerances are relative to the largest expected value, and are the precision's own (see
-`triptych.export.verification.tolerances`).
-"""
+"""Whether a pipeline computes what its checkpoint computes, or another pipeline, stage by stage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from triptych.core.catalog import Catalog
 from triptych.core.config.load import load_spec
@@ -17,25 +16,29 @@ from triptych.core.ports import Array
 from triptych.export.checkpoint import Checkpoint
 from triptych.export.exporter import Exporter
 from triptych.export.families import exporter_for
-from triptych.export.output import RECORD, read_record
-from triptych.export.precision import Precision, precision_named
+from triptych.export.output import EDITABLE, RECORD, read_record
+from triptych.export.precision import RecipePrecision, recipe_of, stored_weights
+from triptych.export.precision.recipe_precision import FLOATS
 from triptych.export.verification.cases import cases_for
-from triptych.export.verification.comparison import Compared, check
+from triptych.export.verification.comparison import Check, Compared, check
 from triptych.export.verification.engine import Engine
+from triptych.export.verification.other_pipeline import PipelineReference
 from triptych.export.verification.reference import Reference, Weights
 from triptych.export.verification.result import Verification
 from triptych.export.verification.tapped import TappedPipeline
+from triptych.export.verification.tolerances import between
+from triptych.export.verification.weights import weight_checks
 
 STEPS = 16
 """Tokens decoded after each prompt."""
 
 
 class VerifyError(TriptychError):
-    """An export that cannot be compared with the checkpoint at all."""
+    """An export that cannot be compared at all."""
 
 
 class MismatchError(TriptychError):
-    """An export and a checkpoint of different models."""
+    """An export and what it is held against are of different models."""
 
 
 def verify_export(
@@ -47,20 +50,54 @@ def verify_export(
     catalog: Catalog | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Verification:
-    """Compares the export in `out` with the checkpoint in `against` on made-up inputs.
+    """Compares the pipeline in `out` with `against`: a checkpoint, or another pipeline.
 
-    tolerance: the largest relative error (default: the precision's own, see above). progress:
-    called with a line for each comparison that begins. Needs torch and transformers.
-    Raises VerifyError, MismatchError, CheckpointError, or an error of loading a graph.
+    out: what `triptych export` wrote; against another pipeline, any folder or YAML file of one.
+    against: a folder with a `pipeline.yaml`, or a YAML file, is another pipeline, for which torch
+    is not needed; any other folder is a checkpoint, for which it is.
+    tolerance: the largest relative error (default: see `verification.tolerances`). steps: tokens
+    decoded after each prompt. progress: called with a line for each comparison that is done.
+    Raises VerifyError, MismatchError, CheckpointError, or an error of loading a pipeline.
     """
     out, against = Path(out), Path(against)
     catalog = catalog or Catalog()
+    sides = _against_pipeline if _is_pipeline(against) else _against_checkpoint
+    found = sides(out, against, catalog)
+    tolerance = found.tolerance if tolerance is None else tolerance
+    engine = Engine(found.pipeline, found.reference, steps=steps, tolerance=tolerance)
+    measured = list(found.checks)
+    for compared in engine.compare(cases_for(found.pipeline, found.reference)):
+        if progress is not None:
+            progress(f"{compared.stage} {compared.port}, {compared.case}")
+        _refuse_another_model(compared, out)
+        measured.append(check(compared, tolerance))
+    order = engine.order
+    measured.sort(key=lambda one: order.index(one.stage))
+    return Verification(
+        out, against, found.family, found.precision, tuple(measured), tuple(engine.notes)
+    )
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """What is compared with what. checks: what could be said without running anything."""
+
+    pipeline: TappedPipeline
+    reference: Reference
+    family: str
+    precision: str
+    tolerance: float
+    checks: Sequence[Check] = ()
+
+
+def _against_checkpoint(out: Path, against: Path, catalog: Catalog) -> _Sides:
     record = read_record(out)
     if record is None:
         raise VerifyError(
             f"{out}: no {RECORD}, so this is not a folder that `triptych export` wrote."
         )
-    precision = precision_named(str(record.get("precision")))
+    recipe = recipe_of(record, str(out / RECORD))
+    precision = RecipePrecision(recipe.name, recipe.recipe)
     checkpoint = Checkpoint(against)
     family, exporter = exporter_for(
         checkpoint.config,
@@ -68,18 +105,30 @@ def verify_export(
         family=str(record.get("family")),
         catalog=catalog,
     )
-    tolerance = precision.tolerance if tolerance is None else tolerance
     pipeline = TappedPipeline(load_spec(out, catalog=catalog))
-    reference = _reference(exporter, against, _weights(checkpoint, precision))
-    engine = Engine(pipeline, reference, steps=steps, tolerance=tolerance)
-    measured = []
-    for compared in engine.compare(cases_for(pipeline, reference)):
-        if progress is not None:
-            progress(f"{compared.stage} {compared.port}, {compared.case}")
-        _refuse_another_model(compared, out)
-        measured.append(check(compared, tolerance))
-    measured.sort(key=lambda one: engine.order.index(one.stage))
-    return Verification(out, against, family, precision.name, tuple(measured))
+    reference = _reference(exporter, against, _weights(checkpoint, precision, out))
+    checks = weight_checks(pipeline, checkpoint)
+    return _Sides(pipeline, reference, family, precision.name, precision.tolerance, checks)
+
+
+def _against_pipeline(out: Path, against: Path, catalog: Catalog) -> _Sides:
+    pipeline, other = (TappedPipeline(load_spec(one, catalog=catalog)) for one in (out, against))
+    records = [read_record(one) or {} for one in (out, against)]
+    families, precisions = (
+        [str(record.get(key, "unknown")) for record in records] for key in ("family", "precision")
+    )
+    return _Sides(
+        pipeline,
+        PipelineReference(other),
+        families[0],
+        precisions[0],
+        between(*precisions),
+    )
+
+
+def _is_pipeline(path: Path) -> bool:
+    """Whether it is a pipeline's folder or file. A checkpoint's folder has weights of its own."""
+    return path.is_file() or (path / EDITABLE).is_file() or str(path) == "sketch"
 
 
 def _refuse_another_model(compared: Compared, out: Path) -> None:
@@ -89,18 +138,29 @@ def _refuse_another_model(compared: Compared, out: Path) -> None:
     ours, theirs = compared.actual.shape[-1], compared.expected.shape[-1]
     if ours != theirs:
         raise MismatchError(
-            f"{out}: {compared.stage} gives rows of width {ours}, but the checkpoint has {theirs}. "
-            f"Was it exported from another one?"
+            f"{out}: {compared.stage} gives rows of width {ours}, but what it is held against "
+            f"has {theirs}. Was it exported from another checkpoint?"
         )
 
 
-def _weights(checkpoint: Checkpoint, precision: Precision) -> Weights:
-    """The checkpoint's tensors as an export of that precision rounds them."""
+def _weights(checkpoint: Checkpoint, precision: RecipePrecision, out: Path) -> Weights:
+    """The checkpoint's tensors as the export has them.
 
-    def rounded(name: str) -> Array:
-        return precision.rounded(name, checkpoint.weight(name).read())
+    Where all are stored as floats of one type, they are rounded anew; else they are what the
+    export holds, because the rounding of blocks cannot always be made anew.
+    """
+    alike = len(precision.recipe.precisions) == 1 and precision.recipe.precisions <= FLOATS.keys()
+    stored = {} if alike else stored_weights(out)
 
-    return {name: partial(rounded, name) for name in checkpoint}
+    def read(name: str) -> Array:
+        values = checkpoint.weight(name).read()
+        if alike:
+            return precision.rounded(name, values)
+        if name in stored:
+            return stored[name]().reshape(values.shape)
+        return values.astype(np.float32)
+
+    return {name: partial(read, name) for name in checkpoint}
 
 
 def _reference(exporter: type[Exporter], against: Path, weights: Weights) -> Reference:

@@ -14,8 +14,9 @@ import numpy as np
 from triptych.core.ports import Array
 from triptych.export.verification.case import Case
 from triptych.export.verification.comparison import Compared, Kind
-from triptych.export.verification.reference import Course, Forward, Processed, Reference
+from triptych.export.verification.reference import Course, Forward, Reference
 from triptych.export.verification.tapped import Fault, Forced, Heard, TappedPipeline
+from triptych.export.verification.tolerances import EXACT
 
 ROWS = 128
 """Logits of so many of a prompt's last tokens are compared."""
@@ -39,6 +40,8 @@ class Engine:
     ) -> None:
         self._pipeline, self._reference = pipeline, reference
         self._steps, self._tolerance = steps, tolerance
+        self.notes: list[str] = []
+        """What could not be compared, and why."""
 
     @property
     def order(self) -> list[str]:
@@ -54,13 +57,23 @@ class Engine:
 
     def _processed(self, case: Case) -> Iterator[Compared]:
         if case.request is None:
+            if self._pipeline.processor is None:
+                self._note(f"the processor is not compared: {self._pipeline.no_processor}")
             return
         theirs = self._reference.processed(case.request)
         if theirs is None:
+            self._note("the processor is not compared: the other side has none that can be loaded")
             return
         ids = _with_placeholders_once(case) if theirs.placeholders_once else case.ids
         yield Compared(PROCESSOR, "input_ids", case.name, ids, theirs.ids)
-        yield from _media(case, theirs)
+        for port, expected in theirs.ports.items():
+            if port in case.media:
+                actual = case.media[port]
+                yield Compared(PROCESSOR, port, case.name, actual, expected, tolerance=EXACT)
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     def _compare(self, case: Case, course: Course) -> Iterator[Compared]:
         prompt, steps = case.prompt, course.tokens[:-1]
@@ -138,9 +151,13 @@ class Engine:
     ) -> Iterator[Compared]:
         """DeepStack's layers one by one; all else whole."""
         axis = self._pipeline.layer_axis(port)
+        # A stage without a graph moves rows and counts; nothing there is rounded.
+        tolerance = None if stage in self._pipeline.with_graphs else min(EXACT, self._tolerance)
         same = actual.shape == expected.shape and (carried is None or carried.shape == actual.shape)
         if axis is None or not same:
-            yield Compared(stage, port, case, actual, expected, carried=carried)
+            yield Compared(
+                stage, port, case, actual, expected, carried=carried, tolerance=tolerance
+            )
             return
         for layer in range(expected.shape[axis]):
             yield Compared(
@@ -150,6 +167,7 @@ class Engine:
                 actual.take(layer, axis),
                 expected.take(layer, axis),
                 carried=None if carried is None else carried.take(layer, axis),
+                tolerance=tolerance,
             )
 
     def _unwritten(
@@ -184,12 +202,6 @@ class Engine:
         logits = [course.prompt.logits[-1], *(step.logits[-1] for step in course.steps)]
         actual, expected, note = _until_tie(chosen, course.tokens, logits, self._tolerance)
         return Compared(WHOLE, TOKENS, case, actual, expected, Kind.TOKENS, note=note)
-
-
-def _media(case: Case, theirs: Processed) -> Iterator[Compared]:
-    for port, expected in theirs.ports.items():
-        if port in case.media:
-            yield Compared(PROCESSOR, port, case.name, case.media[port], expected)
 
 
 def _with_placeholders_once(case: Case) -> Array:

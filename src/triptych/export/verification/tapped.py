@@ -65,7 +65,8 @@ class TappedPipeline:
     """A loaded pipeline whose stages can be listened to.
 
     processor: None for a folder that has none that can be used; `no_processor` says why.
-    labels: of the stages, in the order in which they run.
+    labels: of the stages, in the order in which they run; with_graphs: of those that have an ONNX
+    graph. written: the ports that they write.
     """
 
     def __init__(self, spec: PipelineSpec) -> None:
@@ -85,6 +86,9 @@ class TappedPipeline:
         self.wiring = loaded.wiring
         self.offers = loaded.offers
         self.labels = [wired.label for wired in loaded.wiring.stages]
+        self.with_graphs = {
+            wired.label for wired in self.wiring.stages if hasattr(wired.stage, "graph")
+        }
         self.written = {write.port.name for wired in self.wiring.stages for write in wired.writes}
 
     def sequence(self) -> TokenSequence:
@@ -101,6 +105,17 @@ class TappedPipeline:
         except TriptychError as error:
             heard.fault = Fault(self._taps.entered or self.labels[0], str(error))
         return heard
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the model has; 1 where its graph does not say."""
+        sizes = [
+            write.port.axes[-1]
+            for wired in self.wiring.span
+            for write in wired.writes
+            if write.port.name == "logits"
+        ]
+        return next((size for size in sizes if isinstance(size, int)), 1)
 
     def layer_axis(self, port: str) -> int | None:
         """The axis of a port that counts DeepStack layers, by whoever calls it so."""
