@@ -185,8 +185,8 @@ def test_sampling_settings_are_checked_like_those_of_the_file(pipe):
 def test_a_prompt_that_is_too_long_says_by_how_much(load):
     pipe = load("session: {max_context: 8}")
     assert refusal(pipe, "1 2 3", images=[(4, 4)]) == (
-        "the prompt has 9 tokens (4 of them for images), but there is room for 7 before the first "
-        "new one; shorten it, or raise session.max_context"
+        "the prompt has 9 tokens (4 of them for images and videos), but there is room for 7 before "
+        "the first new one; shorten it, or raise session.max_context"
     )
     assert pipe.processor.computed == []
     with pytest.raises(InputError, match="the prompt has 9 tokens"):
@@ -204,7 +204,7 @@ def test_a_request_and_its_parts_are_not_given_together(pipe):
     message = "give either a Request or its parts as keywords, not both"
     assert refusal(pipe, Request("1"), images=IMAGES) == message
     assert refusal(pipe, Request("1"), system="2") == message
-    with pytest.raises(InputError, match="give the images in the Request, not beside it"):
+    with pytest.raises(InputError, match="give images and videos in the Request, not beside it"):
         pipe.count_tokens(Request("1"), images=IMAGES)
 
 

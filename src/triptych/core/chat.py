@@ -37,18 +37,33 @@ class Chat:
         self._branches: dict[str, TokenSequence] = {}
         self._turn: ref[Stream] | None = None
 
-    def send(self, text: str, *, images: Sequence[Any] = (), **settings: Any) -> Reply:
-        """Say `text`, show `images`; the whole reply. Settings as in `Pipeline.stream`."""
-        return self.stream(text, images=images, **settings).reply
+    def send(
+        self,
+        text: str,
+        *,
+        images: Sequence[Any] = (),
+        videos: Sequence[Any] = (),
+        **settings: Any,
+    ) -> Reply:
+        """Say `text`, show images and videos; the whole reply. Settings as in `Pipeline.stream`."""
+        return self.stream(text, images=images, videos=videos, **settings).reply
 
-    def stream(self, text: str, *, images: Sequence[Any] = (), **settings: Any) -> Stream:
-        """Say `text`, show `images`; the reply, piece by piece.
+    def stream(
+        self,
+        text: str,
+        *,
+        images: Sequence[Any] = (),
+        videos: Sequence[Any] = (),
+        **settings: Any,
+    ) -> Stream:
+        """Say `text`, show images and videos; the reply, piece by piece.
 
         The turn joins the history when the stream was read to its end or closed, and not when
         it failed. Raises InputError, also while the last turn is still being made.
         """
         self._between_turns()
         parts: list[dict[str, Any]] = [{"type": "image", "image": image} for image in images]
+        parts += [{"type": "video", "video": video} for video in videos]
         content: Any = [*parts, {"type": "text", "text": text}] if parts else text
         asked: Message = {"role": "user", "content": content}
         prompt = self.pipeline.processor.prompt(Request(messages=[*self.messages, asked]))

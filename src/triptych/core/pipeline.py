@@ -313,8 +313,8 @@ class Pipeline:
         if len(prompt.tokens) > room:
             raise InputError(
                 f"the prompt has {len(prompt.tokens)} tokens ({prompt.image_tokens} of them for "
-                f"images and videos), but there is room for {room} before the first new one; shorten it, or "
-                "raise session.max_context"
+                f"images and videos), but there is room for {room} before the first new one; "
+                "shorten it, or raise session.max_context"
             )
 
     def _looks_at_media(self) -> bool:
@@ -361,11 +361,9 @@ class Pipeline:
         )
 
 
-def _request(
-    request: str | Request, images: Sequence[Any], videos: Sequence[Any]
-) -> Request:
+def _request(request: str | Request, images: Sequence[Any], videos: Sequence[Any]) -> Request:
     if isinstance(request, Request):
         if images or videos:
-            raise InputError("give the images and videos in the Request, not beside it")
+            raise InputError("give images and videos in the Request, not beside it")
         return request
     return Request(request, images=images, videos=videos)
