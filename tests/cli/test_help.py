@@ -9,7 +9,18 @@ import sys
 import pytest
 
 import triptych
-from triptych.cli import chat, check, doctor, export, plugins, run, schema, show, verify
+from triptych.cli import (
+    chat,
+    check,
+    doctor,
+    export,
+    import_folder,
+    plugins,
+    run,
+    schema,
+    show,
+    verify,
+)
 
 HEAVY = {"numpy", "pydantic", "onnxruntime", "transformers", "torch", "PIL", "ruamel", "onnx"}
 
@@ -20,6 +31,7 @@ FLAGS = {
     "--verbose --debug",
     "chat": f"--system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --verbose --debug",
     "export": "--precision --family --debug",
+    "import": "--out --suffix --debug",
     "verify": "--against --json --debug",
     "check": f"{PIPELINE_FLAGS} --debug",
     "show": f"--mermaid {PIPELINE_FLAGS} --debug",
@@ -27,7 +39,7 @@ FLAGS = {
     "schema": "--plugin --debug",
     "doctor": "--json --debug",
 }
-MODULES = (chat, check, doctor, export, plugins, run, schema, show, verify)
+MODULES = (chat, check, doctor, export, import_folder, plugins, run, schema, show, verify)
 EXAMPLES = [
     line.strip().removeprefix("[bold cyan]").removesuffix("[/]").replace("\\[", "[")
     for module in MODULES

@@ -12,7 +12,18 @@ import typer
 import typer.main
 
 from triptych import __version__
-from triptych.cli import chat, check, doctor, export, plugins, run, schema, show, verify
+from triptych.cli import (
+    chat,
+    check,
+    doctor,
+    export,
+    import_folder,
+    plugins,
+    run,
+    schema,
+    show,
+    verify,
+)
 from triptych.cli.reporting import INTERRUPTED, MENDABLE, complain
 
 # Typer coerces a missing value with pydantic, which `--help` need not wait for.
@@ -58,6 +69,9 @@ app.command(rich_help_panel=INSPECT, epilog=plugins.EXAMPLES)(plugins.plugins)
 app.command(rich_help_panel=INSPECT, epilog=schema.EXAMPLES)(schema.schema)
 app.command(rich_help_panel=INSPECT, epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command(rich_help_panel=CONVERT, epilog=export.EXAMPLES)(export.export)
+app.command("import", rich_help_panel=CONVERT, epilog=import_folder.EXAMPLES)(
+    import_folder.import_folder
+)
 app.command(rich_help_panel=CONVERT, epilog=verify.EXAMPLES)(verify.verify)
 
 
