@@ -21,6 +21,36 @@ def test_a_checkpoint_becomes_a_pipeline_that_runs(triptych, tiny_checkpoint, in
     assert triptych("run", "out", "--text=Hello", "--max-new-tokens=2").code == 0
 
 
+def test_a_recipe_says_how_each_weight_is_stored(triptych, tiny_checkpoint, in_folder):
+    recipe = "format: 1\ndefault: int8\nweights: {'*.layers.0.*': int4}\n"
+    (in_folder / "mixed.yaml").write_text(recipe)
+    done = triptych("export", tiny_checkpoint, "out", "--recipe=mixed.yaml")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("out: exported checkpoint with mixed weights\n")
+    record = json.loads((in_folder / "out" / "export.json").read_text())
+    assert record["precision"] == "mixed"
+    assert record["recipe"]["weights"] == {"*.layers.0.*": {"precision": "int4"}}
+    assert triptych("run", "out", "--text=Hello", "--max-new-tokens=2").code == 0
+
+
+def test_a_recipe_with_a_mistake_names_its_place(triptych, tiny_checkpoint, in_folder):
+    (in_folder / "mixed.yaml").write_text(
+        "format: 1\ndefault: int8\nweights: {'*.layer.*': int4}\n"
+    )
+    done = triptych("export", tiny_checkpoint, "out", "--recipe=mixed.yaml")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(
+        "error: mixed.yaml:3:11: weights.*.layer.*: no weight of the checkpoint has a name of "
+        "this form\n"
+    )
+
+
+def test_a_precision_and_a_recipe_are_one_too_many(triptych, tiny_checkpoint):
+    done = triptych("export", tiny_checkpoint, "out", "--recipe=a.yaml", "--precision=int8")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "error: --precision and --recipe say the same in two ways; give one\n"
+
+
 def test_the_family_may_be_named(triptych, tiny_checkpoint, in_folder):
     assert triptych("export", tiny_checkpoint, "out", "--family=qwen3_vl").code == 0
 

@@ -11,7 +11,7 @@ from triptych.export.families import exporter_for
 from triptych.export.graph_files import GraphFiles, Tell
 from triptych.export.output import EDITABLE, output_folder, require_room
 from triptych.export.pipeline_file import pipeline_yaml
-from triptych.export.precision import precision_named
+from triptych.export.precision import RecipeFile, RecipePrecision, preset, read_recipe
 
 # The files of a checkpoint that the processor and the stop rules read.
 PROCESSOR_FILES = (
@@ -36,6 +36,7 @@ def export_checkpoint(
     out: Path,
     *,
     precision: str = "fp32",
+    recipe: Path | RecipeFile | None = None,
     family: str | None = None,
     catalog: Catalog | None = None,
     max_file_size: int | None = None,
@@ -43,23 +44,31 @@ def export_checkpoint(
 ) -> Path:
     """Writes the graphs, the processor's files and pipeline.yaml of a checkpoint; returns `out`.
 
-    checkpoint: a Hugging Face folder with safetensors. precision: how weights are stored, "fp32"
-    or "fp16"; computed is in float32. family: the exporter to use, else found from config.json.
-    catalog: where exporters are looked up (default: what is built in and installed).
+    checkpoint: a Hugging Face folder with safetensors. precision: how weights are stored, "fp32",
+    "fp16", "int8" or "int4". recipe: says so in detail, instead of that. family: the exporter to
+    use, else found from config.json. catalog: where exporters are looked up (default: what is
+    built in and installed).
     max_file_size: bytes after which weights beside a graph are continued in another file
     (default: one file a graph). progress: called as each piece of a weight is written.
-    Raises CheckpointError, FamilyError, PrecisionError, OutputError, or the family's own errors.
+    Raises CheckpointError, FamilyError, PrecisionError, ConfigError (of a recipe), OutputError, or
+    the family's own errors.
     Nothing is left under `out` unless the export is complete.
     """
     checkpoint, out = Path(checkpoint), Path(out)
-    stored = precision_named(precision)
+    wanted = _recipe(precision, recipe)
     source = Checkpoint(checkpoint)
+    wanted.check(source)
     config_place = str(checkpoint / "config.json")
     name, exporter_type = exporter_for(
         source.config, config_place, family=family, catalog=catalog or Catalog()
     )
-    exporter = exporter_type(source, stored)
-    record = {"format": 1, "family": name, "precision": precision}
+    exporter = exporter_type(source, RecipePrecision(wanted.name, wanted.recipe))
+    record = {
+        "format": 1,
+        "family": name,
+        "precision": wanted.name,
+        "recipe": wanted.recipe.plain(),
+    }
     with output_folder(out, record) as folder:
         files = GraphFiles(dict(exporter.graphs()), limit=max_file_size)
         require_room(folder, files.expected_bytes)
@@ -70,9 +79,15 @@ def export_checkpoint(
         generation = source.optional_file("generation_config.json")
         text = pipeline_yaml(
             source=checkpoint.resolve().name,
-            precision=precision,
+            precision=wanted.name,
             stages=exporter.stages,
             generation=read_json(generation) if generation else None,
         )
         (folder / EDITABLE).write_text(text, encoding="utf-8")
     return out
+
+
+def _recipe(precision: str, recipe: Path | RecipeFile | None) -> RecipeFile:
+    if recipe is None:
+        return preset(precision)
+    return recipe if isinstance(recipe, RecipeFile) else read_recipe(Path(recipe))

@@ -33,6 +33,8 @@ BITS: Mapping[str, int] = {"int8": 8, "int4": 4}
 
 DEFAULT_BLOCK = 32
 DEFAULT_LEVEL = 4
+# At this one, products are computed in float32.
+FLOAT_LEVEL = 1
 # Of 256 codes, the nearest is near enough.
 DEFAULT_METHOD: Mapping[str, Literal["rtn", "hqq"]] = {"int8": "rtn", "int4": "hqq"}
 
@@ -127,8 +129,19 @@ class Recipe(Settings):
     @property
     def precisions(self) -> set[Stored]:
         """All that it names."""
-        parts = [getattr(self, name) for name in ("default", *get_args(Part))]
-        return {said.precision for said in [*parts, *self.weights.values()] if said.precision}
+        return {said.precision for said in self._choices() if said.precision}
+
+    @property
+    def rounds_products(self) -> bool:
+        """Whether some products are computed in less than float32."""
+        levels = {said.accuracy_level for said in self._choices()} - {None}
+        if self.default.accuracy_level is None:
+            levels.add(DEFAULT_LEVEL)
+        return not self.precisions.isdisjoint(BITS) and levels != {FLOAT_LEVEL}
+
+    def _choices(self) -> list[Choice]:
+        parts: list[Choice] = [getattr(self, name) for name in ("default", *get_args(Part))]
+        return [*parts, *self.weights.values()]
 
     def unmatched(self, names: Iterable[str]) -> list[str]:
         """The patterns that no name matches."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 
+import numpy as np
 import onnx_ir as ir
 
 from triptych.core.ports import Array
@@ -21,8 +23,12 @@ FLOATS: Mapping[str, Float] = {"fp32": Float("fp32", FLOAT), "fp16": Float("fp16
 
 # fp32 sums of thousands of products, in another order than torch's.
 FLOAT_TOLERANCE = 1e-4
-# Products at accuracy level 4 round their left side to int8, layer after layer.
+# Products below float32 round their left side to int8, layer after layer.
 BLOCK_TOLERANCE = 0.05
+
+ROUTERS = "*.mlp.gate.weight"
+"""The names of the weights that send tokens to experts. They stay float32 whatever a recipe says:
+the experts that a token meets should not depend on how weights are stored."""
 
 
 class RecipePrecision:
@@ -37,13 +43,8 @@ class RecipePrecision:
         self, name: str, recipe: Recipe, *, given: Mapping[str, BlockSource] | None = None
     ) -> None:
         self.name, self.recipe = name, recipe
+        self.tolerance = BLOCK_TOLERANCE if recipe.rounds_products else FLOAT_TOLERANCE
         self._given = given or {}
-
-    @property
-    def tolerance(self) -> float:
-        """See Precision."""
-        whole = not self.recipe.precisions.isdisjoint(BITS)
-        return BLOCK_TOLERANCE if whole else FLOAT_TOLERANCE
 
     def part(self, part: Part) -> Storage:
         """What stores the weights of a part, each by its own scheme."""
@@ -54,6 +55,8 @@ class RecipePrecision:
 
         Raises TypeError for other recipes: `stored_weights` reads it from the graphs instead.
         """
+        if fnmatchcase(name, ROUTERS):
+            return values.astype(np.float32)
         precision, *others = self.recipe.precisions
         if others or precision not in FLOATS:
             raise TypeError(f"{self.name} does not store all weights alike: use stored_weights")
@@ -98,6 +101,8 @@ class _PartStorage:
         return block_experts(graph, x, scores, experts, blocked, scheme.format, level)
 
     def _storage(self, weight: Weight) -> Float | BlockStorage:
+        if fnmatchcase(weight.name, ROUTERS):
+            return FLOATS["fp32"]
         scheme = self._recipe.scheme(self._part, weight.name)
         if scheme.precision in FLOATS:
             return FLOATS[scheme.precision]
