@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.core.pipeline import Pipeline, load
+from triptych.core.reply import Reply
 from triptych.core.request import Request
 from triptych.models.sketch.accuracy import MAX_NEW_TOKENS
 from triptych.models.sketch.conversations import Question
@@ -20,15 +21,18 @@ class Exported:
 
     def answer(self, questions: Sequence[Question]) -> list[str]:
         """What the pipeline says to each question."""
-        replies = self.pipeline.generate_batch(
-            [Request(messages=_with_images(question)) for question in questions],
+        return [reply.text for reply in self.replies(questions)]
+
+    def replies(self, questions: Sequence[Question]) -> list[Reply]:
+        """The same with tokens and timings."""
+        return self.pipeline.generate_batch(
+            [request_of(question) for question in questions],
             no_sample=True,
             max_new_tokens=MAX_NEW_TOKENS,
         )
-        return [reply.text for reply in replies]
 
 
-def _with_images(question: Question) -> list[dict[str, Any]]:
+def request_of(question: Question) -> Request:
     """The messages with each picture in its part."""
     images = iter(question.images)
     messages: list[dict[str, Any]] = []
@@ -40,4 +44,4 @@ def _with_images(question: Question) -> list[dict[str, Any]]:
                 for part in content
             ]
         messages.append({**message, "content": content})
-    return messages
+    return Request(messages=messages)
