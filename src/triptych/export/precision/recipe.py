@@ -134,7 +134,9 @@ class Recipe(Settings):
     @property
     def rounds_products(self) -> bool:
         """Whether some products are computed in less than float32."""
-        levels = {said.accuracy_level for said in self._choices()} - {None}
+        levels: set[int] = {
+            said.accuracy_level for said in self._choices() if said.accuracy_level is not None
+        }
         if self.default.accuracy_level is None:
             levels.add(DEFAULT_LEVEL)
         return not self.precisions.isdisjoint(BITS) and levels != {FLOAT_LEVEL}

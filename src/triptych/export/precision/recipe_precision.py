@@ -15,7 +15,7 @@ from triptych.export.experts import Experts
 from triptych.export.precision.block_experts import ExpertsError, block_experts
 from triptych.export.precision.block_storage import BlockStorage
 from triptych.export.precision.floats import Float
-from triptych.export.precision.recipe import BITS, Recipe
+from triptych.export.precision.recipe import Recipe
 from triptych.export.precision.sources import BlockSource, Quantized
 from triptych.export.precision.storage import Part, Storage
 
