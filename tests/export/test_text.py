@@ -309,5 +309,5 @@ def test_a_family_that_is_not_there_is_refused_with_those_that_are(
     checkpoint = text_checkpoint(
         tmp_path / "checkpoint", TinyText("llama", more={"model_type": family})
     )
-    with pytest.raises(FamilyError, match=rf"'{family}'; there is llama, qwen2, "):
+    with pytest.raises(FamilyError, match=rf"'{family}'; there is .*llama, qwen2, "):
         export_checkpoint(checkpoint, tmp_path / "out")

@@ -32,6 +32,7 @@ BUILT_IN: dict[Kind, tuple[str, ...]] = {
     "exporters": (
         "triptych.export.qwen3_vl.manifest",
         "triptych.export.qwen3_vl_moe.manifest",
+        "triptych.export.idefics3.manifest",
         "triptych.export.text.manifest",
     ),
     "datasets": (),
