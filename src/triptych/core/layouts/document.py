@@ -14,7 +14,7 @@ from triptych.core.sampling.defaults import sampler
 MAX_NEW_TOKENS = 100
 WIDTH = 96
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
-_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
+_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off"})
 
 HEADER = """\
 # A Triptych pipeline for graphs made by {tool}, as `triptych import` read their ports.
@@ -50,7 +50,12 @@ def _stage(item: StageItem) -> Iterator[str]:
     """The lines of one stage."""
     for comment in item.comments:
         yield from (f"  # {line}" for line in _wrapped(comment))
-    yield f"  - {item.name}" + ("" if item.value is None else f": {_flow(item.value)}")
+    line = f"  - {item.name}" + ("" if item.value is None else f": {_flow(item.value)}")
+    if len(line) > WIDTH and isinstance(item.value, Mapping):
+        yield f"  - {item.name}:"
+        yield from (f"      {_flow(name)}: {_flow(one)}" for name, one in item.value.items())
+    else:
+        yield line
     if item.ports:
         yield "    ports:"
         for name, change in item.ports.items():

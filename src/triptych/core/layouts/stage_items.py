@@ -35,6 +35,11 @@ WITHOUT_DEEPSTACK = (
     "by `triptych export` keeps it"
 )
 
+GROWING = (
+    "Its past is copied at every step. If its attention is GroupQueryAttention, `cache_form: "
+    "shared` spares that."
+)
+
 
 @dataclass
 class StageItem:
@@ -263,6 +268,8 @@ class _Stages:
             tensors = CacheTensors(heads=self.facts.heads, head_size=self.facts.head_size)
             settings["cache_form"] = self._form(tensors)
             settings.update(self._past_sizes())
+            if settings["cache_form"] == "growing":
+                item.comments.append(GROWING)
         if self.past_names:
             settings["past_names"] = dict(self.past_names)
         written = self._names("embeddings", "writes")
