@@ -32,7 +32,7 @@ class Compared:
     stage: its label in the pipeline. port: what it wrote; for logits, at which point. actual: None
     where it was not written at all; `note` then says why. carried: what the port held when the
     pipeline ran on its own outputs, errors of earlier stages included. tolerance: None for the
-    one that holds for all.
+    one that holds for all. counted: how many tokens count, where those after a tie do not.
     """
 
     stage: str
@@ -43,6 +43,7 @@ class Compared:
     kind: Kind = Kind.VALUES
     carried: Array | None = None
     tolerance: float | None = None
+    counted: int | None = None
     note: str = ""
 
 
@@ -84,7 +85,9 @@ def check(compared: Compared, tolerance: float) -> Check:
     tolerance = tolerance if compared.tolerance is None else compared.tolerance
     actual, expected = compared.actual, compared.expected
     exact = np.issubdtype(expected.dtype, np.integer)
-    absolute, relative = _errors(actual, expected)
+    absolute, relative = _errors(
+        None if actual is None else actual[: compared.counted], expected[: compared.counted]
+    )
     found = Check(
         stage=compared.stage,
         port=compared.port,

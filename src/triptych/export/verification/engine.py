@@ -200,8 +200,17 @@ class Engine:
 
     def _tokens(self, case: str, chosen: Array, course: Course) -> Compared:
         logits = [course.prompt.logits[-1], *(step.logits[-1] for step in course.steps)]
-        actual, expected, note = _until_tie(chosen, course.tokens, logits, self._tolerance)
-        return Compared(WHOLE, TOKENS, case, actual, expected, Kind.TOKENS, note=note)
+        tie = _tie(chosen, course.tokens, logits, self._tolerance)
+        return Compared(
+            WHOLE,
+            TOKENS,
+            case,
+            chosen,
+            course.tokens,
+            Kind.TOKENS,
+            counted=tie,
+            note="" if tie is None else "the two likeliest are closer than the tolerance",
+        )
 
 
 def _with_placeholders_once(case: Case) -> Array:
@@ -230,22 +239,16 @@ def _broken(fault: Fault, case: str) -> Compared:
     return Compared(fault.stage, "runs", case, None, np.zeros(0, np.float32), note=fault.message)
 
 
-def _until_tie(
-    chosen: Array, expected: Array, logits: Sequence[Array], tolerance: float
-) -> tuple[Array, Array, str]:
-    """Both, cut where they part on two logits that are closer than the tolerance.
+def _tie(chosen: Array, expected: Array, logits: Sequence[Array], tolerance: float) -> int | None:
+    """Where they part on two logits that are closer than the tolerance; else None.
 
     What follows such a tie says nothing.
     """
     shared = min(len(chosen), len(expected))
     parted = np.flatnonzero(chosen[:shared] != expected[:shared])
-    if parted.size:
-        at = int(parted[0])
-        row = logits[at]
-        if row[expected[at]] - row[chosen[at]] <= tolerance * np.abs(row).max():
-            return (
-                chosen[:at],
-                expected[:at],
-                f"token {at + 1} is a tie; what follows is not compared",
-            )
-    return chosen, expected, ""
+    if not parted.size:
+        return None
+    at = int(parted[0])
+    row = logits[at]
+    close = row[expected[at]] - row[chosen[at]] <= tolerance * np.abs(row).max()
+    return at if close else None

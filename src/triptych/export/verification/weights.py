@@ -17,7 +17,7 @@ import onnx_ir as ir
 from triptych.core.ports import Array
 from triptych.export.checkpoint import Checkpoint
 from triptych.export.precision.block_storage import CODES
-from triptych.export.precision.stored import graph_weights
+from triptych.export.precision.stored import STACK_AXES, fitted, graph_weights
 from triptych.export.tensors import spans
 from triptych.export.verification.comparison import Check
 from triptych.export.verification.tapped import TappedPipeline
@@ -47,7 +47,7 @@ def weight_checks(pipeline: TappedPipeline, checkpoint: Checkpoint) -> list[Chec
     for one in _checks(pipeline, checkpoint):
         found.setdefault((one.stage, one.port), []).append(one)
     return [
-        replace(max(checks, key=_excess), note=f"{len(checks)} tensors")
+        replace(max(checks, key=_excess), note=f"the worst of {len(checks)}")
         for checks in found.values()
     ]
 
@@ -70,7 +70,16 @@ def _checks(pipeline: TappedPipeline, checkpoint: Checkpoint) -> Iterator[Check]
                 relative=float("inf"),
                 tolerance=_bound(graph, name),
             )
-            yield _measured(check, read(), checkpoint.weight(name).read())
+            yield from _each(check, read(), checkpoint.weight(name).read())
+
+
+def _each(check: Check, stored: Array, expected: Array) -> Iterator[Check]:
+    """One check, or one for each expert: among many, one that is wrong would hardly show."""
+    if stored.ndim != STACK_AXES or stored.size != expected.size:
+        yield _measured(check, stored, expected)
+        return
+    for number, pair in enumerate(zip(fitted(stored, expected.shape), expected, strict=True)):
+        yield _measured(replace(check, case=f"{check.case}[{number}]"), *pair)
 
 
 def _excess(one: Check) -> float:
