@@ -28,11 +28,10 @@ class Graphs:
             if (folder / f"{name}.onnx").is_file()
         }
 
-    def vision(self, pixels: Array, grids: Array) -> tuple[Array, Array]:
-        """Image features [N, H] and DeepStack features [K, N, H]."""
+    def vision(self, pixels: Array, grids: Array) -> tuple[Array, ...]:
+        """Image features [N, H] and, from a model that has them, DeepStack features [K, N, H]."""
         feeds = {"pixel_values": pixels, "image_grid_thw": grids}
-        features, deepstack = self._sessions["vision_encoder"].run(None, feeds)
-        return features, deepstack
+        return tuple(self._sessions["vision_encoder"].run(None, feeds))
 
     def embed(self, ids: Array) -> Array:
         """Rows [B, S, H] for ids [B, S]."""

@@ -30,6 +30,7 @@ BUILT_IN: dict[Kind, tuple[str, ...]] = {
     "strategies": ("triptych.plugins.strategies.manifest",),
     "caches": ("triptych.plugins.caches.manifest",),
     "exporters": (
+        "triptych.export.qwen2_vl.manifest",
         "triptych.export.qwen3_vl.manifest",
         "triptych.export.qwen3_vl_moe.manifest",
         "triptych.export.idefics3.manifest",

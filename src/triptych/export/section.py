@@ -51,11 +51,16 @@ class Section:
         value = self.values.get(key)
         return default if value is None else bool(value)
 
+    @property
+    def rope_key(self) -> str:
+        """Where the rotary settings are: `rope_parameters`, or as transformers 4 had them."""
+        return "rope_parameters" if self.values.get("rope_parameters") else "rope_scaling"
+
     def rope(self) -> Mapping[str, Any]:
         """The rotary settings: `rope_parameters`, or `rope_scaling` beside `rope_theta`."""
-        rope = self.values.get("rope_parameters") or self.values.get("rope_scaling") or {}
+        rope = self.values.get(self.rope_key) or {}
         if not isinstance(rope, dict):
-            self.refuse("rope_parameters", "an object")
+            self.refuse(self.rope_key, "an object")
         theta = self.values.get("rope_theta")
         return rope if theta is None else {"rope_theta": theta, **rope}
 

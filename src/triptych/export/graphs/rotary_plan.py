@@ -47,7 +47,7 @@ class _Rope:
 
     def __init__(self, section: Section) -> None:
         self._section, self._values = section, section.rope()
-        self._key = "rope_parameters" if section.values.get("rope_parameters") else "rope_scaling"
+        self._key = section.rope_key
         if any(isinstance(value, Mapping) for value in self._values.values()):
             section.refuse(self._key, "all layers have the same")
         # Before transformers 4.43, this was the name of the key.

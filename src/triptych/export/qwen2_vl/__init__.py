@@ -1,0 +1,1 @@
+"""The Qwen2-VL and Qwen2.5-VL families."""
