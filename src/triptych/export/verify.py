@@ -17,7 +17,7 @@ from triptych.export.checkpoint import Checkpoint
 from triptych.export.exporter import Exporter
 from triptych.export.families import exporter_for
 from triptych.export.output import EDITABLE, RECORD, read_record
-from triptych.export.precision import RecipePrecision, recipe_of, stored_weights
+from triptych.export.precision import RecipePrecision, fitted, recipe_of, stored_weights
 from triptych.export.precision.recipe_precision import FLOATS
 from triptych.export.verification.cases import cases_for
 from triptych.export.verification.comparison import Check, Compared, check
@@ -157,10 +157,12 @@ def _weights(checkpoint: Checkpoint, precision: RecipePrecision, out: Path) -> W
         if alike:
             return precision.rounded(name, values)
         if name in stored:
-            return stored[name]().reshape(values.shape)
+            return fitted(stored[name](), values.shape)
         return values.astype(np.float32)
 
-    return {name: partial(read, name) for name in checkpoint}
+    # Names that the checkpoint lacks are those of tensors that the export made of several.
+    joined = {name: read for name, read in stored.items() if name not in checkpoint}
+    return {**{name: partial(read, name) for name in checkpoint}, **joined}
 
 
 def _reference(exporter: type[Exporter], against: Path, weights: Weights) -> Reference:

@@ -16,7 +16,7 @@ from triptych.export.precision.recipe_file import RecipeFile, read_recipe
 from triptych.export.precision.recipe_precision import RecipePrecision
 from triptych.export.precision.sources import BlockSource
 from triptych.export.precision.storage import Part, Precision, Storage
-from triptych.export.precision.stored import stored_weights
+from triptych.export.precision.stored import fitted, stored_weights
 
 __all__ = [
     "PRECISIONS",
@@ -28,6 +28,7 @@ __all__ = [
     "RecipeFile",
     "RecipePrecision",
     "Storage",
+    "fitted",
     "precision_named",
     "preset",
     "read_recipe",

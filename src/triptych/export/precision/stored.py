@@ -6,7 +6,7 @@ what is wrong in a file shows here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,12 @@ BLOCK_INPUTS: Mapping[str, tuple[int, int, int]] = {
     "MatMulNBits": (1, 2, 3),
     "GatherBlockQuantized": (0, 2, 3),
 }
+# The same of the operator that holds experts, for its first and for its second matrix.
+EXPERT_INPUTS: Mapping[int, tuple[int, int, int]] = {2: (2, 3, 11), 5: (5, 6, 12)}
+# Experts, rows, columns.
+STACK_AXES = 3
+# Which input of the operators of experts has rows of gate and up in turn.
+IN_TURN = 2
 
 
 class StoredError(TriptychError):
@@ -39,8 +45,9 @@ def stored_weights(folder: Path) -> dict[str, Read]:
 
     Each is read when it is called, as float32 and as the checkpoint has it: [out, in] for matrices
     that a graph stores transposed, dequantized where it stores blocks. A shape that the graphs
-    have no use for is gone: a convolution's kernel is [out, values]. Tensors that no graph holds
-    are absent. Raises StoredError when one is read that is not as an export has it.
+    have no use for is gone: a convolution's kernel is [out, values]. Experts are
+    [experts, out, in] with the gate above up; see `fitted`. Tensors that no graph holds are absent.
+    Raises StoredError when one is read that is not as an export has it.
     """
     found: dict[str, Read] = {}
     for path in sorted(folder.glob("*.onnx")):
@@ -58,9 +65,21 @@ def graph_weights(graph: ir.Graph) -> dict[str, Read]:
     }
 
 
+def fitted(values: Array, shape: tuple[int, ...]) -> Array:
+    """What `stored_weights` gives, in the shape that the checkpoint's tensor has.
+
+    Experts may lie there as their transposes.
+    """
+    if values.ndim == STACK_AXES and values.shape != shape and values.swapaxes(1, 2).shape == shape:
+        return values.swapaxes(1, 2)
+    return values.reshape(shape)
+
+
 def _float(value: ir.Value) -> Read:
-    transposed = any(node.op_type == "MatMul" and index == 1 for node, index in _readers(value))
-    return partial(_values, value, transposed=transposed)
+    readers = [(node.op_type, index) for node, index in _readers(value)]
+    if ("MoE", IN_TURN) in readers:
+        return lambda: _apart(_values(value))
+    return partial(_values, value, transposed=("MatMul", 1) in readers)
 
 
 def _readers(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
@@ -78,24 +97,52 @@ def _values(value: ir.Value, *, transposed: bool = False) -> Array:
 
 
 def _blocks(value: ir.Value) -> Read:
-    node, _ = next(iter(value.uses()))
-    places = BLOCK_INPUTS[node.op_type]
-    inputs = [node.inputs[place] if place < len(node.inputs) else None for place in places]
-    return partial(_dequantized, node, *inputs)
+    node, index = next(iter(value.uses()))
+    if node.op_type == "QMoE":
+        stacked = partial(_stack, node, *_inputs(node, EXPERT_INPUTS[index]))
+        return (lambda: _apart(stacked())) if index == IN_TURN else stacked
+    return partial(_dequantized, node, *_inputs(node, BLOCK_INPUTS[node.op_type]))
+
+
+def _inputs(node: ir.Node, places: Sequence[int]) -> list[ir.Value | None]:
+    return [node.inputs[place] if place < len(node.inputs) else None for place in places]
 
 
 def _dequantized(
     node: ir.Node, codes: ir.Value | None, scales: ir.Value | None, zeros: ir.Value | None
 ) -> Array:
-    form = BlockFormat(
-        node.attributes["bits"].as_int(),
-        node.attributes["block_size"].as_int(),
-        symmetric=zeros is None,
-    )
+    form = _form(node, "bits", zeros)
     packed = _array(codes)
     columns = _columns(node) or packed[0].size * BITS_PER_BYTE // form.bits
     stored = None if zeros is None else _array(zeros)
     return Blocks.unpacked(form, columns, packed, _array(scales), stored).dequantized()
+
+
+def _stack(
+    node: ir.Node, codes: ir.Value | None, scales: ir.Value | None, zeros: ir.Value | None
+) -> Array:
+    """The matrices of all experts, f32 [experts, out, in]."""
+    form = _form(node, "expert_weight_bits", zeros)
+    packed = _array(codes)
+    experts, rows, size = packed.shape
+    columns = size * BITS_PER_BYTE // form.bits
+    stored = None if zeros is None else _array(zeros)
+    flat = packed.reshape(experts * rows, size)
+    values = Blocks.unpacked(form, columns, flat, _array(scales), stored).dequantized()
+    return values.reshape(experts, rows, columns)
+
+
+def _apart(stack: Array) -> Array:
+    """Experts [experts, 2 * inner, hidden], all rows of the gate first instead of in turn."""
+    return np.concatenate([stack[:, 0::2], stack[:, 1::2]], axis=1)
+
+
+def _form(node: ir.Node, bits: str, zeros: ir.Value | None) -> BlockFormat:
+    return BlockFormat(
+        node.attributes[bits].as_int(),
+        node.attributes["block_size"].as_int(),
+        symmetric=zeros is None,
+    )
 
 
 def _columns(node: ir.Node) -> int | None:

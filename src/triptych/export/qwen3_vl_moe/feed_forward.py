@@ -8,12 +8,9 @@ from triptych.export.builder import GraphBuilder
 from triptych.export.graphs.feed_forward import SwiGLU
 from triptych.export.graphs.shape import DecoderShape
 from triptych.export.graphs.weights import Weights
-from triptych.export.precision import Precision, precision_named
+from triptych.export.precision import Precision
 from triptych.export.qwen3_vl_moe.config import SparseConfig
 from triptych.export.qwen3_vl_moe.experts import read_experts
-
-# Which experts a token meets must not hang on how weights are stored.
-ROUTER = precision_named("fp32").part("mlp")
 
 
 class SparseFeedForward:
@@ -35,7 +32,7 @@ class SparseFeedForward:
         if not sparse.sparse[layer]:
             return self._dense(graph, normed, weights, layer)
         router = weights.get("gate.weight", sparse.experts, hidden)
-        scores = ROUTER.linear(graph, normed, router)
+        scores = self._storage.linear(graph, normed, router)
         experts = read_experts(
             weights.under("experts"),
             experts=sparse.experts,
