@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from transformers import AutoImageProcessor, AutoTokenizer, Idefics3Processor
 
 from triptych.core.ports import Array
 from triptych.core.prompt import Prompt
+from triptych.core.request import Request
+from triptych.export.checkpoint import read_json
 from triptych.export.verification.case import Case, made_up_media
 from triptych.export.verification.checkpoint import TransformersReference, tensor
-from triptych.export.verification.reference import Weights
+from triptych.export.verification.reference import Processed, Weights
 
 # Tokens of made-up text before and after each tile.
 WORDS = 5
@@ -37,6 +41,45 @@ class TileReference(TransformersReference):
         """The tiles, of one prompt."""
         del ids
         return {"pixel_values": tensor(media["pixel_values"])[None]}
+
+    def processed(self, request: Request) -> Processed | None:
+        """What transformers' own processor makes of a request: ids, and the tiles as one prompt's.
+
+        SmolVLM's cannot be loaded without packages for numbers in words and for videos. Its
+        parts can, and Idefics3's lays pictures out in the same way.
+        """
+        made = super().processed(request)
+        if made is not None and made.placeholders_once:
+            made = self._from_parts(request)
+        if made is None or not made.ports:
+            return made
+        # Tiles [prompts, tiles, ...]; their mask has no padding to tell of.
+        return replace(made, ports={"pixel_values": made.ports["pixel_values"][0]})
+
+    def _from_parts(self, request: Request) -> Processed:
+        tokenizer: Any = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        images: Any = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+            self.folder, local_files_only=True, backend="pil"
+        )
+        path = self.folder / "processor_config.json"
+        settings = read_json(path) if path.is_file() else {}
+        rows = {key: settings[key] for key in ("image_seq_len",) if key in settings}
+        processor: Any = Idefics3Processor(images, tokenizer, **rows)
+        content = [
+            *[{"type": "image"}] * len(request.images),
+            {"type": "text", "text": request.text},
+        ]
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+        made = processor(
+            text=text,
+            images=[list(request.images)],
+            add_special_tokens=False,
+            return_tensors="np",
+        )
+        tiles = np.asarray(made["pixel_values"])
+        return Processed(np.asarray(made["input_ids"][0], np.int64), {"pixel_values": tiles})
 
     def made_up(self, random: np.random.Generator) -> Iterator[Case]:
         """Random words alone, then pictures whose tiles stand between such words."""
@@ -74,6 +117,6 @@ class SmolVLMReference(TileReference):
 
 def reference(folder: Path, weights: Weights) -> TileReference:
     """The reference of the class that the checkpoint's config.json names."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    kind = SmolVLMReference if config.get("model_type") == "smolvlm" else Idefics3Reference
+    named = read_json(folder / "config.json")
+    kind = SmolVLMReference if named.get("model_type") == "smolvlm" else Idefics3Reference
     return kind(folder, weights)
