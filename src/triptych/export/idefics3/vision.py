@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from triptych.export.builder import FLOAT, GraphBuilder
+from triptych.export.builder import FLOAT, Axes, GraphBuilder
 from triptych.export.graphs.linear import linear
 from triptych.export.graphs.weights import Weights
 from triptych.export.idefics3.config import VisionConfig
@@ -39,7 +39,7 @@ class _VisionGraph:
 
     def build(self) -> ir.Model:
         graph, config = self.graph, self.config
-        axes = ["tiles", config.channels, config.tile, config.tile]
+        axes: Axes = ["tiles", config.channels, config.tile, config.tile]
         pixels = graph.input("pixel_values", FLOAT, axes)
         with graph.scope("embeddings"):
             hidden = self.embeddings(pixels, self.encoder.under("embeddings"))
