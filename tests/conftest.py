@@ -26,14 +26,15 @@ TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
     "{% if message.content is string %}{{ message.content }}{% else %}"
     "{% for part in message.content %}"
-    "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
-    "{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if part.type == 'text' %}{{ part.text }}"
+    "{% else %}<|vision_start|><|{{ part.type }}_pad|><|vision_end|>{% endif %}"
+    "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
 
 def write_byte_processor(folder):
-    """A tokenizer whose tokens are bytes, Qwen's special ones, and Qwen's image processor."""
+    """A tokenizer whose tokens are bytes and Qwen's special ones, and Qwen's media processors."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,6 +44,13 @@ def write_byte_processor(folder):
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(text, special=True) for text in SPECIAL])
     tokenizer.save(str(folder / "tokenizer.json"))
+    patches = {
+        "patch_size": 16,
+        "merge_size": 2,
+        "temporal_patch_size": 2,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }
     files = {
         "tokenizer_config.json": {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -51,13 +59,14 @@ def write_byte_processor(folder):
             "clean_up_tokenization_spaces": False,
         },
         "preprocessor_config.json": {
+            **patches,
             "image_processor_type": "Qwen2VLImageProcessor",
-            "patch_size": 16,
-            "merge_size": 2,
-            "temporal_patch_size": 2,
-            "image_mean": [0.5, 0.5, 0.5],
-            "image_std": [0.5, 0.5, 0.5],
             "size": {"shortest_edge": 32 * 32, "longest_edge": 128 * 128},
+        },
+        "video_preprocessor_config.json": {
+            **patches,
+            "video_processor_type": "Qwen3VLVideoProcessor",
+            "size": {"shortest_edge": 32 * 32, "longest_edge": 4 * 128 * 128},
         },
     }
     for name, content in files.items():

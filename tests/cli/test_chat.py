@@ -105,6 +105,30 @@ def test_a_picture_that_cannot_be_used_is_refused_at_once(commands, say, in_fold
     assert commands.session.images == []
 
 
+def test_videos_go_with_the_next_message_and_are_saved(pipeline, commands, say, picture, in_folder):
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("blue", "red")]
+    clip = in_folder / "clip.gif"
+    frames[0].save(clip, save_all=True, append_images=frames[1:], duration=500)
+    assert say("/video clip.gif").err == "clip.gif goes with the next message\n"
+    say(f"/image {picture}")
+    expected = pipeline.generate("What?", images=[picture], videos=[clip], max_new_tokens=8)
+    assert say("What?").out == f"{expected.text}\n"
+    assert (commands.session.images, commands.session.videos) == ([], [])
+    say("/save talk.json")
+    then = say("And now?").out
+    say("/video clip.gif")
+    say("/load talk.json")
+    assert commands.session.videos == []
+    assert say("And now?").out == then
+
+
+def test_a_video_that_cannot_be_used_is_refused_at_once(commands, say, picture):
+    assert "there is no such file" in say("/video no.mp4").err
+    assert "is a single picture; give it as an image" in say(f"/video {picture}").err
+    assert say("/video").err == "error: /video needs the path of a video, as in /video clip.gif\n"
+    assert commands.session.videos == []
+
+
 def test_settings_hold_for_the_turns_to_come(say, pipeline):
     assert say("/set max_new_tokens=3").err == ""
     say("/set temperature=3.0")
@@ -239,7 +263,11 @@ def test_clear_keeps_the_system_message(pipeline, capsys):
 
 def test_help_lists_every_command(say):
     listed = re.findall(r"^/(\w+)", say("/help").out, re.MULTILINE)
-    assert listed == list(COMMANDS) == ["image", "set", "save", "load", "clear", "help", "exit"]
+    assert (
+        listed
+        == list(COMMANDS)
+        == ["image", "video", "set", "save", "load", "clear", "help", "exit"]
+    )
 
 
 def test_exit_ends_it_and_what_follows_is_not_sent(triptych, tiny_pipeline):
@@ -249,8 +277,9 @@ def test_exit_ends_it_and_what_follows_is_not_sent(triptych, tiny_pipeline):
 
 def test_an_unknown_command_says_the_nearest(say):
     assert say("/hlep").err == (
-        "error: there is no command /hlep; did you mean /help? (commands: /image, /set, /save, "
-        "/load, /clear, /help, /exit; a message that begins with a slash is written with two)\n"
+        "error: there is no command /hlep; did you mean /help? (commands: /image, /video, /set, "
+        "/save, /load, /clear, /help, /exit; a message that begins with a slash is written with "
+        "two)\n"
     )
 
 

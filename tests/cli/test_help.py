@@ -27,7 +27,7 @@ HEAVY = {"numpy", "pydantic", "onnxruntime", "transformers", "torch", "PIL", "ru
 PIPELINE_FLAGS = "--set --insert --replace --remove --plugin --allow-outside"
 SAMPLING_FLAGS = "--max-new-tokens --temperature --top-k --top-p --no-sample --seed --stop"
 FLAGS = {
-    "run": f"--text --image --system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --no-stream --json "
+    "run": f"--text --image --video --system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --no-stream --json "
     "--verbose --debug",
     "chat": f"--system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --verbose --debug",
     "export": "--precision --family --debug",

@@ -69,6 +69,24 @@ def test_pictures_are_found_from_the_working_directory_and_may_be_several(
     assert json.loads(done.out)["usage"]["image_tokens"] == 8
 
 
+def test_videos_are_shown_after_the_pictures(triptych, tiny_pipeline, in_folder):
+    (in_folder / "clip").mkdir()
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("blue", "red", "green")]
+    for index, frame in enumerate(frames):
+        frame.save(in_folder / "clip" / f"{index}.png")
+    frames[0].save(in_folder / "a.png")
+    frames[0].save(in_folder / "a.gif", save_all=True, append_images=frames[1:], duration=500)
+    arguments = ["run", tiny_pipeline, "--text=Hello", "--max-new-tokens=2", "--json"]
+    done = triptych(*arguments, "--video", "clip", "--image", "a.png", "--video", "a.gif")
+    found = json.loads(done.out)
+    # Four rows of the picture, and as many for each of two steps of each clip.
+    assert found["usage"]["image_tokens"] == 4 + 2 * 2 * 4
+    expected = package.load(tiny_pipeline).generate(
+        "Hello", images=[frames[0]], videos=[frames, frames], max_new_tokens=2
+    )
+    assert found["tokens"] == list(expected.tokens)
+
+
 def test_a_system_message_is_heard(triptych, tiny_pipeline, expected):
     done = triptych(
         "run", tiny_pipeline, "--text=Hello", "--system=Be brief.", "--max-new-tokens=24"
@@ -155,7 +173,7 @@ def test_verbose_says_how_it_ended_on_stderr(triptych, tiny_pipeline, picture):
     arguments = ["run", tiny_pipeline, "--text=Hello", "--max-new-tokens=3", "--seed=5", "-v"]
     done = triptych(*arguments, "--image", picture)
     assert re.fullmatch(
-        r"length: \d+ tokens in, 6 of them of images, 3 out, load \d+\.\d\d s, "
+        r"length: \d+ tokens in, 6 of them visual, 3 out, load \d+\.\d\d s, "
         r"vision \d+\.\d\d s, prefill \d+\.\d\d s, decode \d+\.\d\d s, seed 5\n",
         done.err,
     )
@@ -242,6 +260,7 @@ def test_files_outside_of_the_folder_need_a_flag(triptych, tiny_pipeline, in_fol
         ),
         (["--image", "no.png"], "images[0] (no.png): there is no such file"),
         (["--image", "no.png", "--json"], "images[0] (no.png): there is no such file"),
+        (["--video", "no.mp4"], "videos[0] (no.mp4): there is no such file"),
     ],
 )
 def test_what_the_user_can_mend_is_one_message_and_the_code_2(

@@ -30,6 +30,21 @@ def test_what_is_written_is_read_again(tmp_path, monkeypatch):
     ]
 
 
+def test_videos_are_written_as_pictures_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = saved.question("What moves?", videos=["frames", b"GIF"])
+    asked["content"][0]["fps"] = 4
+    saved.write(tmp_path / "talk.json", saved.Conversation("sketch", [asked]))
+    assert saved.read(tmp_path / "talk.json").messages[0]["content"] == [
+        {"type": "video", "video": str(tmp_path / "frames"), "fps": 4},
+        {"type": "video", "video": b"GIF"},
+        {"type": "text", "text": "What moves?"},
+    ]
+    talk = saved.Conversation("sketch", [saved.question("What?", videos=[["a.png"]])])
+    with pytest.raises(InputError, match="a video of type list cannot be saved; give videos as"):
+        saved.write(tmp_path / "talk.json", talk)
+
+
 def test_the_file_is_json_with_a_message_a_line(tmp_path):
     file = tmp_path / "talk.json"
     messages = [
@@ -69,7 +84,7 @@ WHOLE = {
 }
 
 
-NO_PART = "messages[0].content[0] is neither a text nor an image with a path or base64"
+NO_PART = "messages[0].content[0] is neither a text nor an image or video with a path or base64"
 
 
 def message(**changes):

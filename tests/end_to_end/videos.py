@@ -1,87 +1,31 @@
-"""A random Qwen3-VL with a tokenizer and processors of its own: text, pictures and videos."""
+"""Random checkpoints of Qwen3-VL that read text, pictures and videos."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE
+from safetensors.numpy import load_file, save_file
 
 import triptych
-from tests.end_to_end.models import say_no_placeholders
-from tests.export.checkpoints import SHAPES, random_checkpoint
+from tests.conftest import SPECIAL, write_byte_processor
+from tests.export.checkpoints import SHAPES, TinyShape, random_checkpoint
 from tests.export.reference import Reference
 from triptych import Request
 from triptych.export import export_checkpoint
 
 Array = np.ndarray[Any, Any]
 
-# The last five in the order of `TinyShape.token`.
-SPECIAL = [
-    "<|im_start|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|im_end|>",
-]
-TEMPLATE = """\
-{%- for message in messages -%}
-  {{- '<|im_start|>' ~ message.role ~ '\n' -}}
-  {%- if message.content is string -%}
-    {{- message.content -}}
-  {%- else -%}
-    {%- for part in message.content -%}
-      {%- if part.type == 'text' -%}
-        {{- part.text -}}
-      {%- else -%}
-        {{- '<|vision_start|><|' ~ part.type ~ '_pad|><|vision_end|>' -}}
-      {%- endif -%}
-    {%- endfor -%}
-  {%- endif -%}
-  {{- '<|im_end|>\n' -}}
-{%- endfor -%}
-{{- '<|im_start|>assistant\n' -}}
-"""
-PATCHES = {
-    "size": {"shortest_edge": 1024, "longest_edge": 60_000},
-    "image_mean": [0.5, 0.5, 0.5],
-    "image_std": [0.5, 0.5, 0.5],
-    "patch_size": 16,
-    "temporal_patch_size": 2,
-    "merge_size": 2,
-}
 
-
-def tokenizer() -> Tokenizer:
-    """Each byte is a token."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    made = Tokenizer(BPE({letter: index for index, letter in enumerate(alphabet)}, []))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    made.decoder = decoders.ByteLevel()
-    made.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
-    return made
-
-
-def write_processor(folder: Path) -> Path:
-    """Tokenizer, template and processors of a model's folder."""
-    folder.mkdir()
-    tokenizer().save(str(folder / "tokenizer.json"))
-    image = {**PATCHES, "image_processor_type": "Qwen2VLImageProcessorFast"}
-    video = {**PATCHES, "video_processor_type": "Qwen3VLVideoProcessor"}
-    for name, data in [
-        ("tokenizer_config.json", {"eos_token": "<|im_end|>"}),
-        ("preprocessor_config.json", image),
-        ("video_preprocessor_config.json", video),
-    ]:
-        (folder / name).write_text(json.dumps(data))
-    (folder / "chat_template.jinja").write_text(TEMPLATE)
-    return folder
+def say_no_specials(checkpoint: Path, shape: TinyShape) -> None:
+    """Make the end of a turn unlikely, and placeholders, which transformers takes for media."""
+    file = checkpoint / "model.safetensors"
+    weights = load_file(file)
+    weights["lm_head.weight"][shape.token("image") :] = 0
+    save_file(weights, file)
 
 
 @dataclass
@@ -96,9 +40,9 @@ class VideoModel:
         self.checkpoint = random_checkpoint(
             self.root / "checkpoint",
             shape=self.shape,
-            processor_files=write_processor(self.root / "processor"),
+            processor_files=write_byte_processor(self.root / "processor"),
         )
-        say_no_placeholders(self.checkpoint, self.shape)
+        say_no_specials(self.checkpoint, self.shape)
         self.folder = export_checkpoint(self.checkpoint, self.root / "export")
 
     def load(self, **changes: Any) -> triptych.Pipeline:

@@ -42,7 +42,7 @@ def chat(  # noqa: PLR0913  # one parameter per flag
     verbose: args.Verbose = False,
     debug: args.Debug = False,
 ) -> None:
-    """Talk with a model. It remembers the conversation, and the pictures in it.
+    """Talk with a model. It remembers the conversation, and what was shown in it.
 
     A line is a message; one that begins with / is a command, as in
     /image photo.jpg (/help lists them). Ctrl-C ends a reply and keeps what

@@ -85,6 +85,14 @@ class Commands:
             self.session.attach(path)
             remark(f"{path} goes with the next message")
 
+    def video(self, rest: str) -> None:
+        """Attach one video or several."""
+        if not rest:
+            raise InputError("/video needs the path of a video, as in /video clip.gif")
+        for path in _paths(rest):
+            self.session.attach_video(path)
+            remark(f"{path} goes with the next message")
+
     def set(self, rest: str) -> None:
         """Change a setting, or show all."""
         if rest and "=" not in rest:
@@ -129,6 +137,9 @@ class Commands:
 COMMANDS = {
     "image": Command(
         "/image PATH", "show a picture with the next message; may be repeated", Commands.image
+    ),
+    "video": Command(
+        "/video PATH", "show a video with the next message; may be repeated", Commands.video
     ),
     "set": Command(
         "/set K=V", "as in /set temperature=0.3; =null unsets; alone, shows all", Commands.set

@@ -59,6 +59,14 @@ def run(  # noqa: PLR0913  # one parameter per flag
             rich_help_panel=args.REQUEST,
         ),
     ] = None,
+    video: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="A video: a folder of pictures, an animation or a video file; may be repeated.",
+            rich_help_panel=args.REQUEST,
+        ),
+    ] = None,
     system: args.System = None,
     max_new_tokens: args.MaxNewTokens = None,
     temperature: args.Temperature = None,
@@ -86,7 +94,7 @@ def run(  # noqa: PLR0913  # one parameter per flag
     verbose: args.Verbose = False,
     debug: args.Debug = False,
 ) -> None:
-    """Ask one question, about pictures or not, and print the answer as it comes.
+    """Ask one question, about pictures, videos or neither, and print the answer as it comes.
 
     Ctrl-C ends the reply after the token it is at: what there is stays (with
     --json as an object, too, whose finish_reason is "cancelled"), and the exit
@@ -101,6 +109,7 @@ def run(  # noqa: PLR0913  # one parameter per flag
         stream = loaded.stream(
             question,
             images=image or [],
+            videos=video or [],
             system=system,
             max_new_tokens=max_new_tokens,
             seed=seed,
@@ -147,7 +156,7 @@ def print_json(reply: Reply) -> None:
 def summary(reply: Reply) -> str:
     """How a reply ended, its tokens, and how long it took, in one line."""
     usage, timings = reply.usage, reply.timings
-    images = f", {usage.image_tokens} of them of images" if usage.image_tokens else ""
+    images = f", {usage.image_tokens} of them visual" if usage.image_tokens else ""
     parts = [
         f"{reply.finish_reason}: {usage.prompt_tokens} tokens in{images}",
         f"{usage.completion_tokens} out",

@@ -1,4 +1,4 @@
-"""Saved conversations: JSON with the messages, the generated ids, and the pictures."""
+"""Saved conversations: JSON with the messages, the generated ids, pictures and videos."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ VERSION = 1
 """The version of the file that this release writes, and the latest that it reads."""
 
 ROLES = ("system", "user", "assistant")
+NOUNS = {"image": "picture", "video": "video"}
+"""Types of parts that show something, and what people call it."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,18 @@ class Conversation:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def question(text: str, images: Sequence[Any]) -> Message:
+def question(text: str, images: Sequence[Any] = (), videos: Sequence[Any] = ()) -> Message:
     """A user's message."""
     parts = [{"type": "image", "image": image} for image in images]
+    parts += [{"type": "video", "video": video} for video in videos]
     return {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
 
 
 def write(path: Path, conversation: Conversation) -> None:
     """Write a conversation as JSON.
 
-    Pictures that were given by path stay paths, absolute ones; bytes are written as base64.
-    Raises InputError for other pictures, and when the file cannot be written.
+    Pictures and videos that were given by path stay paths, absolute ones; bytes are written as
+    base64. Raises InputError for others, and when the file cannot be written.
     """
     head = {
         "format": FORMAT,
@@ -95,15 +98,18 @@ def _message_out(message: Message) -> dict[str, Any]:
 
 
 def _part_out(part: Mapping[str, Any]) -> dict[str, Any]:
-    if part["type"] != "image":
+    kind = part["type"]
+    if kind not in NOUNS:
         return dict(part)
-    image = part["image"]
-    if isinstance(image, bytes | bytearray):
-        return {"type": "image", "base64": base64.b64encode(image).decode("ascii")}
-    if isinstance(image, str | PathLike):
-        return {"type": "image", "path": str(Path(fspath(image)).absolute())}
+    value = part[kind]
+    known = {name: part[name] for name in part if name != kind}
+    if isinstance(value, bytes | bytearray):
+        return {**known, "base64": base64.b64encode(value).decode("ascii")}
+    if isinstance(value, str | PathLike):
+        return {**known, "path": str(Path(fspath(value)).absolute())}
+    noun = NOUNS[kind]
     raise InputError(
-        f"a picture of type {type(image).__name__} cannot be saved; give pictures as paths or bytes"
+        f"a {noun} of type {type(value).__name__} cannot be saved; give {noun}s as paths or bytes"
     )
 
 
@@ -128,14 +134,16 @@ def _message_in(message: object, place: str) -> Message:
 
 
 def _part_in(part: object, place: str) -> dict[str, Any]:
-    if isinstance(part, dict):
-        if part.get("type") == "text" and isinstance(part.get("text"), str):
-            return {"type": "text", "text": part["text"]}
-        if part.get("type") == "image" and isinstance(part.get("path"), str):
-            return {"type": "image", "image": part["path"]}
-        if part.get("type") == "image" and isinstance(part.get("base64"), str):
+    kind = part.get("type") if isinstance(part, dict) else None
+    if isinstance(part, dict) and kind == "text" and isinstance(part.get("text"), str):
+        return {"type": "text", "text": part["text"]}
+    if isinstance(part, dict) and kind in NOUNS:
+        known = {name: part[name] for name in part if name not in ("path", "base64")}
+        if isinstance(part.get("path"), str):
+            return {**known, kind: part["path"]}
+        if isinstance(part.get("base64"), str):
             try:
-                return {"type": "image", "image": base64.b64decode(part["base64"], validate=True)}
+                return {**known, kind: base64.b64decode(part["base64"], validate=True)}
             except binascii.Error as error:
                 raise InputError(f"{place}.base64 is broken: {error}") from error
-    raise InputError(f"{place} is neither a text nor an image with a path or base64")
+    raise InputError(f"{place} is neither a text nor an image or video with a path or base64")

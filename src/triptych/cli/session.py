@@ -26,7 +26,7 @@ PATIENCE = 3
 class Session:
     """One conversation, and what the next message takes along.
 
-    settings: those of every call. images: paths of the pictures for the next message.
+    settings: those of every call. images, videos: paths of what the next message shows.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Session:
         self.chat = pipeline.chat(system=system)
         self.settings: dict[str, Any] = dict(settings or {})
         self.images: list[str] = []
+        self.videos: list[str] = []
         self._verbose = verbose
 
     @property
@@ -50,12 +51,13 @@ class Session:
         return str(source.absolute()) if source is not None else "pipeline"
 
     def ask(self, text: str) -> None:
-        """Send a message with the pictures that wait, and print the reply as it comes.
+        """Send a message with the pictures and videos that wait; print the reply as it comes.
 
-        The pictures are used up, also when it fails. Raises TriptychError.
+        They are used up, also when it fails. Raises TriptychError.
         """
-        images, self.images = self.images, []
-        stream = self.chat.stream(text, images=images, **self.settings)
+        images, videos = self.images, self.videos
+        self.images, self.videos = [], []
+        stream = self.chat.stream(text, images=images, videos=videos, **self.settings)
         with Interruptible(stream.cancel, presses=PATIENCE) as interrupt, stream:
             show_pieces(stream, quiet=False)
         say("\n")
@@ -67,8 +69,14 @@ class Session:
     def attach(self, path: str) -> None:
         """Show a picture with the next message. Raises InputError for one that cannot be used."""
         place = str(Path(path).expanduser())
-        self.pipeline.count_tokens(Request(messages=[saved.question("", [place])]))
+        self.pipeline.count_tokens(Request(messages=[saved.question("", images=[place])]))
         self.images.append(place)
+
+    def attach_video(self, path: str) -> None:
+        """Show a video with the next message. Raises InputError for one that cannot be used."""
+        place = str(Path(path).expanduser())
+        self.pipeline.count_tokens(Request(messages=[saved.question("", videos=[place])]))
+        self.videos.append(place)
 
     def change(self, name: str, value: Any) -> None:
         """Set a setting of the calls to come; None gives it back to the pipeline.
@@ -114,10 +122,10 @@ class Session:
             self.settings = before
             raise
         self.chat.messages = messages
-        self.images = []
+        self.images, self.videos = [], []
         return said
 
     def clear(self) -> None:
-        """Forget the conversation, but for its system message, and the pictures that wait."""
+        """Forget the conversation, but for its system message, and what waits to be shown."""
         self.chat.clear()
-        self.images = []
+        self.images, self.videos = [], []
