@@ -20,9 +20,10 @@ from triptych.core.ports import Array
 from triptych.export.checkpoint import CheckpointError, Weight
 from triptych.export.experts import Experts, Stack
 from triptych.export.graphs.weights import Weights
+from triptych.export.tensors import turned
 
 # Columns that are copied at a time: those of a transposed matrix lie far apart in the file.
-BLOCK_COLUMNS = 128
+BLOCK_COLUMNS = 64
 
 
 def read_experts(
@@ -55,16 +56,21 @@ def _joined(weights: Weights, experts: int, hidden: int, inner: int) -> tuple[St
             f"{list(published[0])} and {list(published[1])}, or each matrix transposed."
         )
 
-    def matrix(stack: Weight, expert: int) -> Array:
+    def one(stack: Weight, expert: int) -> Array:
         stored: Array = stack.read()[expert]
         return stored.T if found == published else stored
 
     def both(expert: int) -> Array:
-        return in_turn(*np.split(matrix(first, expert), 2))
+        return in_turn(*np.split(one(first, expert), 2))
+
+    def down(expert: int) -> Array:
+        stored = one(second, expert)
+        # Whoever reads rows should find the values of one side by side.
+        return stored if found != published else np.vstack([*turned(stored.T, stored.dtype)])
 
     return (
         _stack(first.name, experts, both, (2 * inner, hidden)),
-        _stack(second.name, experts, partial(matrix, second), (hidden, inner)),
+        _stack(second.name, experts, down, (hidden, inner)),
     )
 
 
