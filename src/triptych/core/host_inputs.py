@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -35,14 +35,13 @@ class HostInputs:
         left = tuple(port for port in reads if port.name not in self._inputs)
         return (*left, LOGIT_INDEX) if self._counts and not self._reads_index else left
 
-    def answered(self, ports: dict[str, Array], past: int, tokens: int) -> dict[str, Array]:
+    def answered(self, ports: Mapping[str, Array], past: int, tokens: int) -> dict[str, Array]:
         """`ports` with the answers. past, tokens: lengths of the cache and of the slice."""
         answers: dict[str, int] = {BRANCH: past > 0, PAST: past, TOTAL: past + tokens}
+        given = dict(ports)
         if self._counts:
-            index = ports[LOGIT_INDEX.name]
-            if not self._reads_index:
-                ports = {name: value for name, value in ports.items() if value is not index}
+            index = given[LOGIT_INDEX.name] if self._reads_index else given.pop(LOGIT_INDEX.name)
             answers |= dict.fromkeys(COUNTS, tokens - int(index.min()))
         for name, port in self._inputs.items():
-            ports[name] = np.full((1,) * len(port.axes), answers[name], port.dtype)
-        return ports
+            given[name] = np.full((1,) * len(port.axes), answers[name], port.dtype)
+        return given

@@ -59,5 +59,5 @@ class Decoder(OnnxStage):
     def __call__(self, ports: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run one slice."""
         if self._host:
-            ports = self._host.answered(dict(ports), *self.lengths(ports))
+            ports = self._host.answered(ports, *self.lengths(ports))
         return super().__call__(ports)
