@@ -18,7 +18,7 @@ from triptych.export.precision.quantizers import QUANTIZERS, Quantizer
 from triptych.export.tensors import spans
 
 # Values of one tile: what a quantizer works on then stays in the cache of a core.
-TILE_VALUES = 64 * 1024
+TILE_VALUES = 32 * 1024
 
 
 class BlockSource(Protocol):
