@@ -100,7 +100,8 @@ TEXT_SHAPES = {
 def text_checkpoint(folder: Path, shape: TinyText, *, seed: int = 0) -> Path:
     """Writes a checkpoint that speaks bytes and never ends by itself; returns `folder`."""
     write_byte_processor(folder)
-    (folder / "preprocessor_config.json").unlink()
+    for media in folder.glob("*preprocessor_config.json"):
+        media.unlink()
     generation = {"eos_token_id": SPECIAL.index("<|im_end|>") + 256, "do_sample": False}
     (folder / "generation_config.json").write_text(json.dumps(generation))
     (folder / "config.json").write_text(json.dumps(shape.config()))

@@ -186,6 +186,8 @@ def vl_checkpoint(folder: Path, shape: TinyVL, *, seed: int = 0) -> Path:
         "image_std": [0.26862954, 0.26130258, 0.27577711],
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(pictures))
+    videos = {"video_processor_type": "Qwen2VLVideoProcessor", "patch_size": PATCH}
+    (folder / "video_preprocessor_config.json").write_text(json.dumps(videos))
     generation = {"eos_token_id": token("im_end"), "do_sample": False}
     (folder / "generation_config.json").write_text(json.dumps(generation))
     (folder / "config.json").write_text(json.dumps(shape.config()))
