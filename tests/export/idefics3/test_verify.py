@@ -10,7 +10,7 @@ import pytest
 from tests.export.idefics3.checkpoints import SHAPES, TinyShape, random_checkpoint
 from triptych.export import export_checkpoint, verify_export
 from triptych.export.idefics3.config import VisionConfig
-from triptych.export.idefics3.vision import _VisionGraph
+from triptych.export.idefics3.vision import _TileGraph
 from triptych.plugins.processors.tiles import TileImages
 
 STEPS = 2
@@ -59,7 +59,7 @@ def mirrored(self: VisionConfig) -> tuple[int, ...]:
     return tuple(reversed(range(self.table**2)))
 
 
-def unshuffled(self: _VisionGraph, hidden: object) -> object:
+def unshuffled(self: _TileGraph, hidden: object) -> object:
     """Patches in raster order side by side, instead of neighbours."""
     config, graph = self.config, self.graph
     width = config.hidden * config.shuffle**2
@@ -74,7 +74,7 @@ def unshuffled(self: _VisionGraph, hidden: object) -> object:
     ("owner", "name", "broken"),
     [
         (VisionConfig, "positions", property(mirrored)),
-        (_VisionGraph, "connected", unshuffled),
+        (_TileGraph, "connected", unshuffled),
     ],
     ids=["positions upside down", "no pixel shuffle"],
 )

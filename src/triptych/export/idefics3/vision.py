@@ -2,9 +2,10 @@
 
 Computes what Idefics3VisionTransformer and Idefics3Connector of transformers 5.23 do.
 
-All tiles have one size, known at export, and each attends to itself alone, so they are the rows
-of a batch. Images that transformers pads with empty tiles, and the masks for those, do not occur:
-a request's tiles come one after the other, however many each image has.
+All tiles have one size, known at export, and each attends to itself alone. They are encoded one
+after the other, which takes no longer than all at once, and no more memory than for one: a large
+picture has 17 tiles, and a prompt may have several. The empty tiles and the masks that make up
+transformers' batches do not occur.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from triptych.export.builder import FLOAT, Axes, GraphBuilder
 from triptych.export.graphs.linear import linear
 from triptych.export.graphs.weights import Weights
 from triptych.export.idefics3.config import VisionConfig
-from triptych.export.precision import Precision
+from triptych.export.precision import Precision, Storage
 
 
 def vision_encoder(
@@ -26,31 +27,50 @@ def vision_encoder(
     `pixel_values` f32 [tiles, channels, tile, tile] become `image_features` f32 [N, H], the rows
     of each tile one after the other.
     """
-    return _VisionGraph(config, encoder, connector, precision).build()
+    graph = GraphBuilder("vision_encoder")
+    storage = precision.part("vision")
+    axes: Axes = ["tiles", config.channels, config.tile, config.tile]
+    pixels = graph.input("pixel_values", FLOAT, axes)
+
+    def one_tile(inner: GraphBuilder, index: ir.Value, done: ir.Value) -> ir.Value:
+        tile = inner.op("Gather", pixels, inner.op("Unsqueeze", index, inner.constant([0])), axis=0)
+        features = _TileGraph(inner, config, encoder, connector, storage).features(tile)
+        return inner.op("SequenceInsert", done, features)
+
+    none_yet = graph.op("SequenceEmpty", dtype=FLOAT)
+    none_yet.type = ir.SequenceType(ir.TensorType(FLOAT))
+    tiles = graph.op("Gather", graph.op("Shape", pixels), graph.constant(0))
+    seen = graph.loop(tiles, none_yet, one_tile)
+    features = graph.op("ConcatFromSequence", seen, axis=0)
+    graph.output("image_features", features, FLOAT, ["N", config.out_hidden])
+    return graph.model()
 
 
-class _VisionGraph:
+class _TileGraph:
+    """What becomes of one tile."""
+
     def __init__(
-        self, config: VisionConfig, encoder: Weights, connector: Weights, precision: Precision
+        self,
+        graph: GraphBuilder,
+        config: VisionConfig,
+        encoder: Weights,
+        connector: Weights,
+        storage: Storage,
     ) -> None:
-        self.config, self.storage = config, precision.part("vision")
+        self.graph, self.config, self.storage = graph, config, storage
         self.encoder, self.connector = encoder, connector
-        self.graph = GraphBuilder("vision_encoder")
 
-    def build(self) -> ir.Model:
-        graph, config = self.graph, self.config
-        axes: Axes = ["tiles", config.channels, config.tile, config.tile]
-        pixels = graph.input("pixel_values", FLOAT, axes)
+    def features(self, pixels: ir.Value) -> ir.Value:
+        """The rows f32 [rows, H] of one tile f32 [1, channels, tile, tile]."""
+        graph = self.graph
         with graph.scope("embeddings"):
             hidden = self.embeddings(pixels, self.encoder.under("embeddings"))
-        for layer in range(config.depth):
+        for layer in range(self.config.depth):
             with graph.scope(f"layers.{layer}"):
                 hidden = self.layer(hidden, self.encoder.under(f"encoder.layers.{layer}"))
         hidden = self.layer_norm(hidden, self.encoder.under("post_layernorm"))
         with graph.scope("connector"):
-            features = self.connected(hidden)
-        graph.output("image_features", features, FLOAT, ["N", config.out_hidden])
-        return graph.model()
+            return self.connected(hidden)
 
     def embeddings(self, pixels: ir.Value, weights: Weights) -> ir.Value:
         """Patches and their positions, f32 [tiles, patches, hidden].
