@@ -8,6 +8,10 @@ from triptych.core.ports import Array
 from triptych.export.precision.blocks import BlockFormat, Blocks, cut
 
 
+# A block of zeros, or of values too small to divide by, has the scale 1 instead.
+SMALLEST = np.finfo(np.float32).tiny
+
+
 def rtn(rows: Array, form: BlockFormat) -> Blocks:
     """Rows f32 [n, K] as blocks whose codes reach from the least to the largest value.
 
@@ -31,10 +35,9 @@ def ranges(values: Array, form: BlockFormat) -> tuple[Array, Array]:
     if form.symmetric:
         scales = np.where(high > -low, high, low) / np.float32(-form.middle)
         zeros = np.full_like(scales, form.middle)
-        return np.where(scales == 0, np.float32(1), scales), zeros
+        return np.where(np.abs(scales) < SMALLEST, np.float32(1), scales), zeros
     scales = (high - low) / np.float32(form.largest)
-    # A block of zeros, or of values too small to divide by.
-    scales = np.where(scales < np.finfo(np.float32).tiny, np.float32(1), scales)
+    scales = np.where(scales < SMALLEST, np.float32(1), scales)
     return scales, np.rint(-low / scales)
 
 
