@@ -17,7 +17,7 @@ from triptych.export.checkpoint import Checkpoint
 from triptych.export.exporter import Exporter
 from triptych.export.families import exporter_for
 from triptych.export.output import EDITABLE, RECORD, read_record
-from triptych.export.precision import RecipePrecision, fitted, recipe_of, stored_weights
+from triptych.export.precision import RecipePrecision, fitted, recipe_of
 from triptych.export.precision.recipe_precision import FLOATS
 from triptych.export.verification.cases import cases_for
 from triptych.export.verification.comparison import Check, Compared, check
@@ -27,7 +27,7 @@ from triptych.export.verification.reference import Reference, Weights
 from triptych.export.verification.result import Verification
 from triptych.export.verification.tapped import TappedPipeline
 from triptych.export.verification.tolerances import between
-from triptych.export.verification.weights import weight_checks
+from triptych.export.verification.weights import stored, weight_checks
 
 STEPS = 16
 """Tokens decoded after each prompt."""
@@ -106,7 +106,7 @@ def _against_checkpoint(out: Path, against: Path, catalog: Catalog) -> _Sides:
         catalog=catalog,
     )
     pipeline = TappedPipeline(load_spec(out, catalog=catalog))
-    reference = _reference(exporter, against, _weights(checkpoint, precision, out))
+    reference = _reference(exporter, against, _weights(checkpoint, precision, pipeline))
     checks = weight_checks(pipeline, checkpoint)
     return _Sides(pipeline, reference, family, precision.name, precision.tolerance, checks)
 
@@ -143,25 +143,27 @@ def _refuse_another_model(compared: Compared, out: Path) -> None:
         )
 
 
-def _weights(checkpoint: Checkpoint, precision: RecipePrecision, out: Path) -> Weights:
+def _weights(
+    checkpoint: Checkpoint, precision: RecipePrecision, pipeline: TappedPipeline
+) -> Weights:
     """The checkpoint's tensors as the export has them.
 
     Where all are stored as floats of one type, they are rounded anew; else they are what the
     export holds, because the rounding of blocks cannot always be made anew.
     """
     alike = len(precision.recipe.precisions) == 1 and precision.recipe.precisions <= FLOATS.keys()
-    stored = {} if alike else stored_weights(out)
+    held = {} if alike else stored(pipeline)
 
     def read(name: str) -> Array:
         values = checkpoint.weight(name).read()
         if alike:
             return precision.rounded(name, values)
-        if name in stored:
-            return fitted(stored[name](), values.shape)
+        if name in held:
+            return fitted(held[name](), values.shape)
         return values.astype(np.float32)
 
     # Names that the checkpoint lacks are those of tensors that the export made of several.
-    joined = {name: read for name, read in stored.items() if name not in checkpoint}
+    joined = {name: read for name, read in held.items() if name not in checkpoint}
     return {**{name: partial(read, name) for name in checkpoint}, **joined}
 
 

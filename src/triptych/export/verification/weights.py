@@ -7,7 +7,7 @@ on both sides; it is seen here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +37,19 @@ PARTS = {"attn": "attention", "mlp": "mlp", "experts": "mlp", "lm_head": "head",
 """Which part of a decoder a weight belongs to, by a piece of its name."""
 
 
+def stored(pipeline: TappedPipeline) -> dict[str, Callable[[], Array]]:
+    """What the pipeline's graphs compute with, by name, as float32.
+
+    Of a table that two graphs have, the first one's: the other one's stage then differs, if theirs
+    do.
+    """
+    found: dict[str, Callable[[], Array]] = {}
+    for _, graph in _graphs(pipeline):
+        for name, read in graph_weights(graph).items():
+            found.setdefault(name, read)
+    return found
+
+
 def weight_checks(pipeline: TappedPipeline, checkpoint: Checkpoint) -> list[Check]:
     """One check for the weights of each graph; those of the decoder by part.
 
@@ -53,17 +66,13 @@ def weight_checks(pipeline: TappedPipeline, checkpoint: Checkpoint) -> list[Chec
 
 
 def _checks(pipeline: TappedPipeline, checkpoint: Checkpoint) -> Iterator[Check]:
-    for wired in pipeline.wiring.stages:
-        stage: Any = wired.stage
-        if not hasattr(stage, "graph"):
-            continue
-        graph = ir.load(stage.graph.path).graph
+    for label, graph in _graphs(pipeline):
         for name, read in graph_weights(graph).items():
             if name not in checkpoint:
                 continue
-            part = _part(name) if wired.label == pipeline.wiring.logits_from else ""
+            part = _part(name) if label == pipeline.wiring.logits_from else ""
             check = Check(
-                stage=wired.label,
+                stage=label,
                 port=f"weights of {part}" if part else "weights",
                 case=name,
                 absolute=float("inf"),
@@ -80,6 +89,14 @@ def _each(check: Check, stored: Array, expected: Array) -> Iterator[Check]:
         return
     for number, pair in enumerate(zip(fitted(stored, expected.shape), expected, strict=True)):
         yield _measured(replace(check, case=f"{check.case}[{number}]"), *pair)
+
+
+def _graphs(pipeline: TappedPipeline) -> Iterator[tuple[str, ir.Graph]]:
+    """The graphs of the pipeline's stages, by label, in order. Weights stay unread."""
+    for wired in pipeline.wiring.stages:
+        stage: Any = wired.stage
+        if hasattr(stage, "graph"):
+            yield wired.label, ir.load(stage.graph.path).graph
 
 
 def _excess(one: Check) -> float:
