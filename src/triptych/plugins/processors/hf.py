@@ -50,8 +50,7 @@ class HFProcessor:
         """Where the files are, and how large pictures and videos may be."""
 
         folder: FilePath
-        """Holds tokenizer.json, for images preprocessor_config.json, and for videos
-        video_preprocessor_config.json."""
+        """Holds tokenizer.json, and preprocessor_config.json for images."""
         min_pixels: int | None = Field(None, gt=0)
         """Smaller pictures are enlarged to this many pixels; default: the folder's own."""
         max_pixels: int | None = Field(None, gt=0)
