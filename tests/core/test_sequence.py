@@ -342,6 +342,54 @@ def test_a_cut_image_is_not_taken_for_the_whole_one():
     same(pipeline.forward(sequence), pipeline.logits("1 2", [IMAGE]))
 
 
+def clip(prompt):
+    """The prompt with all its images as one medium, whose rows stand in several runs."""
+    items = prompt.media
+    names = items[0].ports
+    ports = {name: np.concatenate([item.ports[name] for item in items]) for name in names}
+    at = np.concatenate([item.at for item in items])
+    digest = " ".join(item.digest for item in items)
+    return Prompt(prompt.tokens, (Media("video", digest, at, lambda: ports),))
+
+
+@pytest.mark.parametrize("chunk", [None, 3])
+def test_a_clip_is_one_medium_whatever_stands_between_its_rows(chunk):
+    pipeline = FakePipeline(chunk=chunk)
+    prompt = clip(pipeline.prompt("1 2 3", [IMAGE, OTHER]))
+    runs = np.flatnonzero(np.diff(prompt.media[0].at) > 1)
+    assert len(runs) == 1, "text parts the two"
+    sequence = pipeline.executor.sequence()
+    assert sequence.align(prompt) == 0
+    same(pipeline.forward(sequence), pipeline.logits("1 2 3", [IMAGE, OTHER]))
+    longer = Prompt(np.append(prompt.tokens, 5), prompt.media)
+    assert sequence.align(longer) == len(prompt.tokens)
+    # Another text between its runs: it is forwarded again from its begin.
+    between = prompt.tokens.copy()
+    between[prompt.media[0].at[runs[0]] + 1] = 7
+    changed = Prompt(between, prompt.media)
+    pipeline.forward(sequence)
+    assert sequence.align(changed) == prompt.media[0].at[0]
+    fresh = pipeline.executor.sequence()
+    fresh.align(changed)
+    same(pipeline.forward(sequence), pipeline.forward(fresh))
+
+
+def test_a_clip_that_was_cut_between_its_runs_is_not_taken_for_the_whole_one():
+    pipeline = FakePipeline()
+    prompt = clip(pipeline.prompt("1 2 3", [IMAGE, OTHER]))
+    at = prompt.media[0].at
+    run = int(np.flatnonzero(np.diff(at) > 1)[0])
+    sequence = pipeline.executor.sequence()
+    sequence.align(prompt)
+    pipeline.forward(sequence)
+    assert sequence.truncate(int(at[run]) + 2)
+    assert sequence.visual_rows == run + 1
+    sequence.append(prompt.tokens[at[run] + 2 :])
+    pipeline.forward(sequence)
+    assert sequence.align(prompt) == at[0]
+    same(pipeline.forward(sequence), pipeline.logits("1 2 3", [IMAGE, OTHER]))
+
+
 def test_media_are_told_apart_by_content_and_never_by_place_or_identity():
     pipeline = FakePipeline()
     sequence = pipeline.sequence("1", [IMAGE])
