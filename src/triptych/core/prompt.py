@@ -20,9 +20,11 @@ class Media:
 
     kind: ``"image"`` or ``"video"``.
     digest: hex digest of its content and of everything that decides its ports.
-    at: int64 [N], increasing; which of the prompt's tokens are its N merged visual rows.
+    at: int64 [N], increasing; which of the prompt's tokens are its N merged visual rows. Those of
+        a clip may stand in several runs, with text between them.
     compute: gives its ports (for Qwen3-VL ``pixel_values`` f32 [patches, features] and
-        ``image_grid_thw`` i64 [1, 3]); called at most once, on first use.
+        ``image_grid_thw`` i64 [1, 3], of a clip a row for each step); called at most once, on
+        first use.
     """
 
     kind: str
