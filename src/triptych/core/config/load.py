@@ -74,7 +74,7 @@ def load_spec(  # noqa: PLR0913  # one keyword per flag that changes a pipeline
     elif (folder := holds_graphs(source)) is not None:
         found = recognise(folder)
         file, here, warnings = folder, folder.absolute(), found.warnings
-        name = f"{folder} (as recognised)"
+        name = f"{folder} (as triptych import writes it)"
         document = read_yaml(found.text, name)
     else:
         file = locate(source)
