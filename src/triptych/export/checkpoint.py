@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
@@ -21,12 +21,17 @@ import numpy as np
 from triptych.core.errors import TriptychError
 from triptych.core.ports import Array
 
+if TYPE_CHECKING:
+    from triptych.export.packed.codes import PackedBlocks
+
 DTYPES: Mapping[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
     "BF16": np.dtype(ml_dtypes.bfloat16),
 }
+# What quantized checkpoints hold; by themselves they are no weights.
+INTEGERS: Mapping[str, np.dtype[Any]] = {"I32": np.dtype("<i4"), "I64": np.dtype("<i8")}
 # The safetensors library's own bound; a longer header is not a model.
 MAX_HEADER_BYTES = 100_000_000
 LENGTH_BYTES = 8
@@ -51,6 +56,8 @@ class Weight:
     read: Callable[[], Array]
     fault: str | None = None
     """Why it cannot be used, if it cannot; a tensor that nobody asks for does no harm."""
+    packed: PackedBlocks | None = None
+    """Its blocks, where the checkpoint is quantized; `read` is then what they stand for."""
 
     @property
     def size(self) -> int:
@@ -75,6 +82,12 @@ class Checkpoint:
             raise CheckpointError(f"{folder}: no such folder. Give the folder of a checkpoint.")
         self.config = read_json(self.file("config.json", needed_for="the model's shape"))
         self._weights = {weight.name: weight for path in self._shards() for weight in _read(path)}
+        quantized = self.config.get("quantization_config")
+        if isinstance(quantized, dict):
+            from triptych.export.packed import packed_weights
+
+            place = str(folder / "config.json")
+            self._weights |= packed_weights(self._weights, quantized, place)
 
     def __contains__(self, name: str) -> bool:
         return name in self._weights
@@ -184,12 +197,14 @@ def _entry(path: Path, name: str, entry: Any, start: int, length: int) -> Weight
         raise CheckpointError(f"{path}: the header's entry for {name} is malformed.") from None
     if min(shape, default=0) < 0 or not start <= begin <= end <= length:
         raise CheckpointError(f"{path}: {name} lies outside of the file. Is it truncated?")
-    dtype = DTYPES.get(code)
-    if dtype is None:
+    dtype = DTYPES.get(code) or INTEGERS.get(code)
+    fault = None
+    if code not in DTYPES:
         fault = (
-            f"{path}: {name} has the dtype {code}; read are {', '.join(DTYPES)}. "
-            f"(A quantized checkpoint has to be saved in one of those first.)"
+            f"{path}: {name} has the dtype {code}; read are {', '.join(DTYPES)}. (Of quantized "
+            f"checkpoints, those with a quantization_config of GPTQ, AWQ or compressed-tensors.)"
         )
+    if dtype is None:
         return Weight(name, shape, lambda: np.empty(0), fault)
     if end - begin != math.prod(shape) * dtype.itemsize:
         raise CheckpointError(f"{path}: {name} is {end - begin} bytes, not a {code} of {shape}.")
@@ -203,4 +218,4 @@ def _entry(path: Path, name: str, entry: Any, start: int, length: int) -> Weight
             .reshape(shape)
         )
 
-    return Weight(name, shape, read)
+    return Weight(name, shape, read, fault)

@@ -106,5 +106,6 @@ class _PartStorage:
         scheme = self._recipe.scheme(self._part, weight.name)
         if scheme.precision in FLOATS:
             return FLOATS[scheme.precision]
-        source = self._given.get(weight.name) or Quantized(weight, scheme.format, scheme.method)
+        known = self._given.get(weight.name) or weight.packed
+        source = known or Quantized(weight, scheme.format, scheme.method)
         return BlockStorage(source, scheme.accuracy_level)
