@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 from triptych.core.errors import InputError
 from triptych.core.prompt import Prompt
@@ -205,6 +206,31 @@ def test_equal_clips_at_other_times_have_one_digest(videos: HFProcessor) -> None
     )
     assert slow.media[0].digest == fast.media[0].digest
     assert slow.tokens.tolist() != fast.tokens.tolist()
+
+
+def test_a_file_is_decoded_again_only_when_it_changed_or_its_ports_are_wanted(
+    videos: HFProcessor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.gif"
+    moving = frames(4)
+    moving[0].save(path, save_all=True, append_images=moving[1:], duration=500)
+    request = Request("a", videos=[path])
+    first, again = videos.prompt(request), videos.prompt(request)
+    with monkeypatch.context() as patch:
+        patch.setattr(GifImageFile, "seek", lambda *_: pytest.fail("it was decoded"))
+        third = videos.prompt(request)
+    assert third.tokens.tolist() == first.tokens.tolist()
+    assert third.media[0].digest == first.media[0].digest
+    for prompt in (first, again, third):
+        ports = prompt.media[0].ports
+        np.testing.assert_array_equal(ports["pixel_values"], first.media[0].ports["pixel_values"])
+    fourth = videos.prompt(request)
+    moving[1].save(path, save_all=True, append_images=moving[2:], duration=500)
+    with pytest.raises(InputError, match=r"videos\[0\] changed while it was in use"):
+        _ = fourth.media[0].ports
+    assert videos.prompt(request).media[0].digest != first.media[0].digest
+    faster = videos.prompt(Request(messages=[asked(video(path, fps=4), text("a"))]))
+    assert faster.tokens.tolist() != first.tokens.tolist()
 
 
 def test_text_that_spells_a_video_is_text(videos: HFProcessor) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from triptych.plugins.processors.clips import Limits
+from triptych.core.ports import Array
+from triptych.plugins.processors.clips import Limits, VideoError
 from triptych.plugins.processors.conversation import MediaSource
 from triptych.plugins.processors.expansion import Expansion, Rows
 from triptych.plugins.processors.folder import ModelFolder
+from triptych.plugins.processors.identity import Recent, identity
 from triptych.plugins.processors.media_kind import Opened
 from triptych.plugins.processors.text import TextCodec
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 TYPES = ("Qwen3VLVideoProcessor",)
 """Values of ``video_processor_type`` whose videos are laid out so."""
+REMEMBERED = 64
+"""Videos whose digest and layout are kept."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,32 @@ class VideoKind:
         self._patches = patches
         self._start, self._end = start, end
         self._limits = limits
+        self._recent: Recent[tuple[str, Expansion]] = Recent(REMEMBERED)
 
     def open(self, source: MediaSource) -> Opened:
-        """Decode the frames that are looked at; their ports are computed when asked for."""
+        """Decode the frames that are looked at; their ports are computed when asked for.
+
+        A file that was read before, as in each turn of a conversation about it, is decoded
+        again only if its ports are asked for again.
+        """
+        key = identity(source.value)
+        key = None if key is None else (key, source.fps)
+        known = self._recent.get(key)
+        if known is None:
+            opened = self._read(source)
+            self._recent.put(key, (opened.digest, opened.expansion))
+            return opened
+        digest, expansion = known
+
+        def compute() -> Mapping[str, Array]:
+            again = self._read(source)
+            if again.digest != digest:
+                raise VideoError(f"{source.place} changed while it was in use; send it again")
+            return again.compute()
+
+        return Opened(digest, expansion, compute)
+
+    def _read(self, source: MediaSource) -> Opened:
         from triptych.plugins.processors.videos import open_video
 
         with open_video(source.value, source.place, self._limits) as clip:
@@ -83,6 +111,7 @@ def video_refusal(folder: ModelFolder) -> str | None:
     if not folder.video_config:
         return f"{folder.path} has no video_preprocessor_config.json"
     kind = folder.video_config.get("video_processor_type")
-    if kind in TYPES or (kind is None and folder.config.get("model_type") == "qwen3_vl"):
+    family = str(folder.config.get("model_type"))
+    if kind in TYPES or (kind is None and family.startswith("qwen3_vl")):
         return None
     return f"{folder.path} has a video processor of type {kind!r}; known: {', '.join(TYPES)}"
