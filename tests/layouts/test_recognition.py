@@ -305,6 +305,15 @@ def test_bfloat16_ports_are_refused(tmp_path):
     assert "holds what numpy has no type for" in message(tmp_path)
 
 
+def test_a_cache_cannot_grow_where_no_mask_tells_its_length(tmp_path):
+    rewired.files(tmp_path, rewired.PROCESSOR_FILES)
+    graph(tmp_path / "model.onnx", IDS | READ_PASTS, LOGITS | PRESENTS)
+    with pytest.raises(ConfigError) as error:
+        triptych.load(tmp_path)
+    assert "its past tensors grow, so it must read 'attention_mask'" in str(error.value)
+    assert "(as triptych import writes it):11:5: stages.decoder: " in str(error.value)
+
+
 @pytest.fixture
 def genai(folders, tmp_path):
     """A copy of a GenAI folder whose config may be changed."""

@@ -35,6 +35,7 @@ _PART_NAMES: dict[str, PartName] = {
     "embed_tokens": "embeddings",
     "decoder": "decoder",
     "decoder_model_merged": "decoder",
+    "model": "decoder",
 }
 """What people may call a part that they choose a suffix for."""
 
