@@ -94,7 +94,7 @@ class Blocks:
         values: Array = self.codes.astype(np.float32)
         values -= zeros
         values *= self.scales[..., None]
-        return values.reshape(len(values), -1)[:, : self.columns]
+        return np.ascontiguousarray(values.reshape(len(values), -1)[:, : self.columns])
 
 
 def cut(rows: Array, size: int) -> Array:
