@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from triptych.core.errors import InputError, TriptychError
+from triptych.plugins.processors.expansion import Rows
 from triptych.plugins.processors.folder import ProcessorError
 from triptych.plugins.processors.image_ports import Bounds
 from triptych.plugins.processors.patches import PatchImages
@@ -52,8 +53,10 @@ def noise(width: int, height: int) -> Image.Image:
 
 
 def computed(images: PatchImages, image: Image.Image) -> tuple[int, dict[str, Any]]:
-    rows, compute = images.measure(image, "images[0]")
-    return rows, dict(compute())
+    expansion, compute = images.measure(image, "images[0]")
+    [rows] = expansion.pieces
+    assert isinstance(rows, Rows)
+    return rows.count, dict(compute())
 
 
 @pytest.fixture(scope="module")

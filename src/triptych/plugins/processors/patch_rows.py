@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-CHANNELS = 3
+from triptych.plugins.processors.colours import CHANNELS
 
 
 def patch_rows(

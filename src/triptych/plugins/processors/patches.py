@@ -12,16 +12,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL.Image import Image, Resampling
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from triptych.core.ports import Array, Port
+from triptych.plugins.processors.colours import CHANNELS, colour_table
 from triptych.plugins.processors.expansion import Expansion, Rows
 from triptych.plugins.processors.folder import ProcessorError
 from triptych.plugins.processors.image_ports import Bounds
 from triptych.plugins.processors.images import ImageError
-from triptych.plugins.processors.patch_rows import CHANNELS, patch_rows
+from triptych.plugins.processors.patch_rows import patch_rows
 
 TYPES = ("Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast", "Qwen2VLImageProcessorPil")
 """Values of ``image_processor_type`` that name it."""
@@ -79,7 +79,12 @@ class PatchImages:
                 f"not from {smallest} to {largest} (min_pixels, max_pixels)"
             )
         self._bounds = smallest, largest
-        self._table = _colours(self._config)
+        read = self._config
+        self._table = colour_table(
+            read.rescale_factor if read.do_rescale else None,
+            read.image_mean if read.do_normalize else None,
+            read.image_std if read.do_normalize else None,
+        )
         self.fingerprint = json.dumps(
             {**self._config.model_dump(), "bounds": self._bounds}, sort_keys=True, default=str
         )
@@ -150,21 +155,6 @@ class PatchImages:
             "pixel_values": values,
             "image_grid_thw": np.array([[1, height // side, width // side]], np.int64),
         }
-
-
-def _colours(config: PatchConfig) -> npt.NDArray[np.float32]:
-    """What each of the 256 values of each channel becomes: f32 [channels, 256].
-
-    The steps and their rounding are transformers': scaled in float64, then all in float32.
-    """
-    levels = np.tile(np.arange(256, dtype=np.float64), (CHANNELS, 1))
-    if config.do_rescale:
-        levels *= config.rescale_factor
-    table = levels.astype(np.float32)
-    if config.do_normalize:
-        mean = np.array(config.image_mean, np.float32)[:, None]
-        table = (table - mean) / np.array(config.image_std, np.float32)[:, None]
-    return table
 
 
 def _first(*values: int | None) -> int | None:

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from triptych.core.ports import Array, Port
 from triptych.core.prompt import digest_of
 from triptych.plugins.processors.clips import Clip, VideoError
+from triptych.plugins.processors.colours import CHANNELS
 from triptych.plugins.processors.folder import ProcessorError
 from triptych.plugins.processors.frames import (
     Sampling,
@@ -23,7 +24,7 @@ from triptych.plugins.processors.frames import (
     seconds_of_patches,
     whole_steps,
 )
-from triptych.plugins.processors.patch_rows import CHANNELS, patch_rows
+from triptych.plugins.processors.patch_rows import patch_rows
 from triptych.plugins.processors.patches import MAX_ASPECT, PatchConfig
 from triptych.plugins.processors.video_kind import VideoBounds
 
