@@ -54,37 +54,20 @@ def given(folder: Path, load: Any) -> Any:
 
 
 def test_the_expansions_text_is_tokenized_with_what_surrounds_it(
-    given: Any, tokenizer: Any
+    given: Any, tokenizer: Any, folder: Path
 ) -> None:
     """`circle` is one token, though its halves are the question's and the expansion's."""
-    expansion = Expansion(
-        ("le is", Rows(3), "\n<|vision_end|>b", Rows(2), ">"), before="<|vision_start|>"
-    )
+    template = "{{ messages[0].content[0].text ~ '" + IMAGE + "' ~ '\\n' }}"
+    (folder / "chat_template.jinja").write_text(template)
+    expansion = Expansion(("le is", Rows(3), "\n<|vision_end|>b", Rows(2), "\n"))
     processor = given(Listed("image", IMAGE, expansion))
     parts = [{"type": "text", "text": "The circ"}, {"type": "image", "image": 1}]
     prompt = processor.prompt(Request(messages=[{"role": "user", "content": parts}]))
-    text = (
-        f"<|im_start|>user\nThe circle is{IMAGE * 3}\n<|vision_end|>b{IMAGE * 2}><|vision_end|>"
-        "<|im_end|>\n<|im_start|>assistant\n"
-    )
+    text = f"The circle is{IMAGE * 3}\n<|vision_end|>b{IMAGE * 2}\n\n"
     assert prompt.tokens.tolist() == tokenizer.encode(text, add_special_tokens=False)
     pad = tokenizer.convert_tokens_to_ids(IMAGE)
     assert prompt.media[0].at.tolist() == np.flatnonzero(prompt.tokens == pad).tolist()
     assert len(prompt.media[0].at) == 5
-
-
-def test_neighbours_are_replaced_only_where_they_are(given: Any, tokenizer: Any) -> None:
-    expansion = Expansion(
-        ("<0.3 seconds>", Rows(1)), before="<|vision_start|>", after="<|vision_end|>"
-    )
-    other = Expansion(("<1 seconds>", Rows(1)), before="elsewhere", after="elsewhere")
-    processor = given(Listed("image", IMAGE, expansion, other))
-    prompt = processor.prompt(Request(text="b", images=[1, 2]))
-    text = (
-        f"<|im_start|>user\n<0.3 seconds>{IMAGE}"
-        f"<|vision_start|><1 seconds>{IMAGE}<|vision_end|>b<|im_end|>\n<|im_start|>assistant\n"
-    )
-    assert prompt.tokens.tolist() == tokenizer.encode(text, add_special_tokens=False)
 
 
 def test_each_kind_has_its_own_placeholder(

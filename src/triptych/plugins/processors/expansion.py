@@ -18,14 +18,9 @@ class Expansion:
 
     pieces: in order. A text is tokenized together with what surrounds it, as the template's
         own text is, so it may spell special tokens, except a placeholder.
-    before, after: texts right around the placeholder that it replaces too, where they are.
 
-    An image of Qwen's is ``Expansion((Rows(n),))``. A one-frame video of Qwen3-VL, whose
-    template writes ``<|vision_start|><|video_pad|><|vision_end|>``, is the pieces
-    ``"<0.3 seconds><|vision_start|>"``, ``Rows(n)`` and ``"<|vision_end|>"``, with
-    ``before="<|vision_start|>"`` and ``after="<|vision_end|>"``.
+    An image of Qwen's is ``Expansion((Rows(n),))``. A video of Qwen3-VL has, for each temporal
+    patch, ``"<0.3 seconds><|vision_start|>"``, ``Rows(n)`` and ``"<|vision_end|>"``.
     """
 
     pieces: tuple[str | Rows, ...]
-    before: str = ""
-    after: str = ""

@@ -72,12 +72,9 @@ class Placement:
             kind = self._placeholders.kinds[found[0]]
             item = _Placed(kind, next(self._waiting[kind]))
             self._placed.append(item)
-            expansion = item.opened.expansion
-            result = (result + text[begin : found.start()]).removesuffix(expansion.before)
+            result += text[begin : found.start()]
             begin = found.end()
-            if text.startswith(expansion.after, begin):
-                begin += len(expansion.after)
-            for piece in expansion.pieces:
+            for piece in item.opened.expansion.pieces:
                 if isinstance(piece, str):
                     result += piece
                 elif piece.count:
