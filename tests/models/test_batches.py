@@ -9,6 +9,7 @@ import numpy as np
 
 from triptych.models.sketch.batches import collate, training_batch
 from triptych.models.sketch.conversations import (
+    MIXES,
     TASKS,
     draw_conversation,
     held_out,
@@ -23,7 +24,7 @@ TOKENIZER = train_tokenizer(600, conversations=200)
 
 
 def batch(seed: int = 0, step: int = 0, shard: int = 0, side: int = 96):
-    phase = Phase(0.0, side, any_size=False, drill=False)
+    phase = Phase(0.0, side, any_size=False, mix="broad")
     return training_batch(TOKENIZER, seed, step, shard, count=6, phase=phase)
 
 
@@ -135,14 +136,15 @@ def test_training_never_draws_a_held_out_picture() -> None:
 
 
 def test_a_drill_asks_short_questions_about_one_of_several_things() -> None:
-    def tasks(*, drill: bool) -> list[str]:
+    def tasks(mix: str) -> list[str]:
         drawn = (
-            draw_conversation(Random(s), ((96, 96), (96, 96)), drill=drill) for s in range(200)
+            draw_conversation(Random(s), ((96, 96), (96, 96)), mix=MIXES[mix]) for s in range(200)
         )
         return [turn.exchange.task for one in drawn for turn in one.turns]
 
-    broad, drill = tasks(drill=False), tasks(drill=True)
+    broad, drill, places = tasks("broad"), tasks("drill"), tasks("places")
     assert len(drill) > 1.2 * len(broad)
     for task in ("color", "position"):
         assert drill.count(task) / len(drill) > 1.15 * broad.count(task) / len(broad), task
-    assert set(drill) == set(broad)
+    assert places.count("position") / len(places) > 1.3 * drill.count("position") / len(drill)
+    assert set(drill) == set(broad) == set(places)

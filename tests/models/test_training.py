@@ -20,7 +20,14 @@ from triptych.models.sketch.forward import AuxiliaryHeads, hidden_states, losses
 from triptych.models.sketch.optimizer import FLOOR, learning_share
 from triptych.models.sketch.parallel import Team
 from triptych.models.sketch.reference import Reference
-from triptych.models.sketch.schedule import Schedule, ScheduleError, phase_at
+from triptych.models.sketch.schedule import (
+    FIRST_GOAL,
+    LENGTH,
+    RESTART,
+    Schedule,
+    ScheduleError,
+    phase_at,
+)
 from triptych.models.sketch.tokenizer import train_tokenizer
 from triptych.models.sketch.trainer import Options, Trainer
 
@@ -149,18 +156,22 @@ def test_an_answer_counts_when_it_is_the_very_text() -> None:
     )
 
 
-def test_rates_warm_up_and_fall_to_the_floor() -> None:
+def test_rates_warm_up_and_fall_to_the_floor_twice() -> None:
     assert learning_share(0, 0.0) == pytest.approx(0.01)
     assert learning_share(99, 0.0) == pytest.approx(1.0)
-    assert learning_share(5000, 0.5) == pytest.approx((1 + FLOOR) / 2)
+    assert learning_share(5000, FIRST_GOAL / 2) == pytest.approx((1 + FLOOR) / 2)
+    before, after = (learning_share(9000, RESTART + gap) for gap in (-1e-9, 1e-9))
+    assert before < 0.04
+    assert after > 0.3
     assert learning_share(9999, 1.0) == pytest.approx(FLOOR)
 
 
-def test_pictures_grow_with_the_run() -> None:
-    sides = [phase_at(progress).side for progress in (0.0, 0.32, 0.33, 0.46, 0.47, 1.0)]
-    assert sides == [96, 96, 128, 128, 192, 192]
-    assert phase_at(0.9).drill
-    assert not phase_at(0.5).drill
+def test_pictures_grow_and_questions_change_with_the_run() -> None:
+    steps = (0, 3299, 3300, 4699, 4700, 5800, 9000, 11_599)
+    phases = [phase_at(step / LENGTH) for step in steps]
+    assert [phase.side for phase in phases] == [96, 96, 128, 128, 192, 192, 192, 192]
+    mixes = ["broad", "broad", "broad", "broad", "broad", "drill", "places", "places"]
+    assert [phase.mix for phase in phases] == mixes
     assert Schedule(10, None).progress(5) == 0.5
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tokenizers import Tokenizer
 
-from triptych.models.sketch.conversations import Conversation, draw_conversation
+from triptych.models.sketch.conversations import MIXES, Conversation, draw_conversation
 from triptych.models.sketch.labels import merge_order, patch_labels
 from triptych.models.sketch.schedule import Phase
 from triptych.models.sketch.sizes import MERGE, PATCH, Size, draw_size, places, resized
@@ -197,7 +197,9 @@ def training_batch(
     sizes = _similar_sizes(random, phase.side, any_size=phase.any_size)
     random = Random(f"train {seed} {step} {shard}")
     conversations = [
-        draw_conversation(random, (random.choice(sizes), random.choice(sizes)), drill=phase.drill)
+        draw_conversation(
+            random, (random.choice(sizes), random.choice(sizes)), mix=MIXES[phase.mix]
+        )
         for _ in range(count)
     ]
     return collate(conversations, tokenizer)

@@ -7,7 +7,7 @@ depends on how many processes draw it or where a run was resumed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from PIL import Image
@@ -72,6 +72,18 @@ DRILL = Mix(
     numbers=(14, 28, 32, 18, 8),
 )  # fmt: skip
 """Short questions about one of several things: what is seen must be found by what was asked."""
+
+PLACES = replace(
+    DRILL,
+    tasks=DRILL.tasks | {
+        "shapes": {"describe": 7, "json": 2, "color": 5, "colors": 1, "shape": 3, "position": 11,
+                   "size": 4, "count": 5, "exists": 1, "follow_up": 6},
+        "texts": {"read": 12, "describe": 5, "json": 1, "color": 2, "colors": 1, "position": 4},
+    },
+)  # fmt: skip
+"""More of where things are, the last that is learned."""
+
+MIXES = {"broad": BROAD, "drill": DRILL, "places": PLACES}
 
 TASKS = (
     "color", "shape", "position", "pattern", "capital", "describe", "count", "read", "compare",
@@ -179,10 +191,9 @@ def draw_scene(kind: str, size: Size, random: Random, numbers: tuple[int, ...] =
 
 
 def draw_conversation(
-    random: Random, sizes: tuple[Size, Size], *, drill: bool = False
+    random: Random, sizes: tuple[Size, Size], *, mix: Mix = BROAD
 ) -> Conversation:
     """A conversation to train on. `sizes`: of its first and second picture, if it has them."""
-    mix = DRILL if drill else BROAD
     kind = _weighted(mix.kinds, random)
     number = random.randint(*mix.questions)
     turns: list[Turn] = []

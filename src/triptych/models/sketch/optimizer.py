@@ -10,6 +10,7 @@ from torch import nn
 
 from triptych.models.sketch.muon import Muon
 from triptych.models.sketch.parallel import SHARDS, Team
+from triptych.models.sketch.schedule import descent
 from triptych.models.sketch.sizes import MERGE
 
 MUON_PEAK = 8e-3
@@ -26,8 +27,8 @@ CLIP = 1.0
 
 
 def learning_share(step: int, progress: float) -> float:
-    """Share of the peak rates: linear warm-up by steps, then a cosine over progress (0 to 1)."""
-    cosine = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    """Share of the peak rates: linear warm-up by steps, then a cosine, down which they go twice."""
+    cosine = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(1.0, descent(progress))))
     return min(1.0, (step + 1) / WARM_UP_STEPS) * cosine
 
 

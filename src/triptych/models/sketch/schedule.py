@@ -7,6 +7,18 @@ from dataclasses import dataclass
 
 from triptych.core.errors import TriptychError
 
+LENGTH = 11_600
+"""Steps of the run that made the shipped model; shorter and longer ones go by the same shares."""
+
+RESTART = 9_000 / LENGTH
+"""The progress at which rates fall for a second time: a warm restart (arXiv 1608.03983)."""
+
+FIRST_GOAL = 10_000 / LENGTH
+"""Where the first fall would have ended."""
+
+RESTART_FROM = 0.6
+"""How far down the second fall starts."""
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -17,19 +29,20 @@ class Phase:
     """Longest side of most pictures, in pixels."""
     any_size: bool
     """Whether large and oblong pictures are drawn too."""
-    drill: bool
-    """Whether short questions about one of several things prevail."""
+    mix: str
+    """What is asked; see `conversations.MIXES`."""
 
 
 PHASES = (
-    Phase(0.0, 96, any_size=False, drill=False),
-    Phase(0.33, 128, any_size=False, drill=False),
-    Phase(0.47, 192, any_size=True, drill=False),
-    Phase(0.58, 192, any_size=True, drill=True),
+    Phase(0.0, 96, any_size=False, mix="broad"),
+    Phase(3_300 / LENGTH, 128, any_size=False, mix="broad"),
+    Phase(4_700 / LENGTH, 192, any_size=True, mix="broad"),
+    Phase(5_800 / LENGTH, 192, any_size=True, mix="drill"),
+    Phase(RESTART, 192, any_size=True, mix="places"),
 )
 
 AUXILIARY_END = 0.2
-"""The auxiliary loss starts with weight 1 and falls in a straight line to this."""
+"""The auxiliary loss starts with weight 1 and falls in a straight line to this, twice as rates."""
 
 
 class ScheduleError(TriptychError):
@@ -71,6 +84,14 @@ def phase_at(progress: float) -> Phase:
     return next(phase for phase in reversed(PHASES) if phase.start <= progress)
 
 
+def descent(progress: float) -> float:
+    """How far down rates are at this progress, 0 to 1; they fall twice."""
+    if progress < RESTART:
+        return progress / FIRST_GOAL
+    left = (1 - progress) / (1 - RESTART)
+    return 1 - (1 - RESTART_FROM) * left
+
+
 def auxiliary_weight(progress: float) -> float:
     """Weight of the auxiliary loss at this progress."""
-    return 1.0 + (AUXILIARY_END - 1.0) * min(1.0, progress)
+    return 1.0 + (AUXILIARY_END - 1.0) * min(1.0, descent(progress))
