@@ -12,7 +12,8 @@ class VisionEncoder(OnnxStage):
     """A graph that reads ports of media alone.
 
     For Qwen3-VL: `pixel_values` f32 [patches, features] and `image_grid_thw` i64 [images, 3]
-    become `image_features` f32 [N, H] and `deepstack_features` f32 [K, N, H].
+    become `image_features` f32 [N, H] and `deepstack_features` f32 [K, N, H]. For Idefics3:
+    `pixel_values` f32 [tiles, 3, side, side] become `image_features`.
     """
 
     class Settings(settings.Settings):
