@@ -7,7 +7,6 @@ import numpy as np
 from triptych.core.ports import Array
 from triptych.export.precision.blocks import BlockFormat, Blocks, cut
 
-
 # A block of zeros, or of values too small to divide by, has the scale 1 instead.
 SMALLEST = np.finfo(np.float32).tiny
 
