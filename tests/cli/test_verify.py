@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ def test_an_export_agrees_with_its_checkpoint(triptych, tiny_checkpoint, tiny_pi
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
     assert lines[1].split() == [
-        "stage", "port", "largest", "error", "relative", "tolerance", "verdict"
+        "stage", "port", "largest", "error", "relative", "cosine", "tolerance", "verdict"
     ]  # fmt: skip
     rows = [line.split() for line in lines[3:] if line.endswith("ok      ")]
     stages = [row[0] for row in rows]
@@ -43,7 +44,7 @@ def test_another_checkpoint_fails_at_the_stage_that_differs(
     done = triptych("verify", tiny_pipeline, "--against", other_checkpoint)
     assert (done.code, done.err) == (1, "")
     assert "FAILED on " in done.out
-    assert done.out.splitlines()[-1] == "embeddings is the first stage that differs"
+    assert done.out.splitlines()[-1] == "FIRST STAGE THAT DIFFERS: embeddings, weights"
 
 
 def test_json_is_one_object_with_the_verdicts(triptych, monkeypatch):
@@ -67,3 +68,36 @@ def test_a_folder_that_is_no_export(triptych, tiny_checkpoint, in_folder):
     done = triptych("verify", in_folder, "--against", tiny_checkpoint)
     assert (done.code, done.out) == (2, "")
     assert "this is not a folder that `triptych export` wrote" in done.err
+
+
+def test_another_pipeline_needs_no_torch(triptych, tiny_pipeline, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = triptych("verify", tiny_pipeline, "--against", tiny_pipeline, "--steps", 2)
+    assert (done.code, done.err) == (0, "")
+    assert "the same winner in 100.0 %" in done.out
+    verdict = f"{tiny_pipeline} (fp32) computes what {tiny_pipeline} computes"
+    assert done.out.splitlines()[-1] == verdict
+
+
+def test_a_page_is_written_beside_what_is_printed(triptych, tiny_pipeline, in_folder):
+    done = triptych(
+        "verify", tiny_pipeline, "--against", tiny_pipeline, "--steps", 1, "--html", "report.html"
+    )
+    assert done.code == 0
+    assert "greedy tokens: all are the same" in done.out
+    assert "All stages agree" in (in_folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_page_that_cannot_be_written_is_told(triptych, tiny_pipeline, in_folder):
+    done = triptych(
+        "verify",
+        tiny_pipeline,
+        "--against",
+        tiny_pipeline,
+        "--steps",
+        1,
+        "--html",
+        "no/report.html",
+    )
+    assert done.code == 2
+    assert "no/report.html: cannot be written" in done.err

@@ -140,3 +140,13 @@ def test_verifying_prints_nothing(checkpoint, tmp_path, capfd):
     )
     assert capfd.readouterr() == ("", "")
     assert "pipeline greedy tokens, text only" in steps
+
+
+def test_a_pipeline_that_was_made_elsewhere_is_compared_as_well(checkpoint, tmp_path):
+    """Without a record nothing is known of its weights, and the note says so."""
+    out = export_checkpoint(checkpoint, tmp_path / "out")
+    (out / "export.json").unlink()
+    result = verify_export(out, checkpoint, steps=STEPS)
+    assert result.passed
+    assert "not exported by Triptych" in result.notes[0]
+    assert not any("weights" in one.port for one in result.checks)

@@ -26,9 +26,13 @@ from triptych.export.verification.other_pipeline import PipelineReference
 from triptych.export.verification.reference import Reference, Weights
 from triptych.export.verification.result import Verification
 from triptych.export.verification.tapped import TappedPipeline
-from triptych.export.verification.tolerances import between
+from triptych.export.verification.tolerances import UNKNOWN, between
 from triptych.export.verification.weights import stored, weight_checks
 
+MADE_ELSEWHERE = (
+    "this pipeline was not exported by Triptych: its weights are taken to be the checkpoint's, "
+    "and are not compared"
+)
 STEPS = 16
 """Tokens decoded after each prompt."""
 
@@ -52,9 +56,9 @@ def verify_export(
 ) -> Verification:
     """Compares the pipeline in `out` with `against`: a checkpoint, or another pipeline.
 
-    out: what `triptych export` wrote; against another pipeline, any folder or YAML file of one.
-    against: a folder with a `pipeline.yaml`, or a YAML file, is another pipeline, for which torch
-    is not needed; any other folder is a checkpoint, for which it is.
+    out: what `triptych export` wrote, or another pipeline's folder or YAML file. against: a folder
+    with a `pipeline.yaml` or graphs, or a YAML file, is another pipeline, for which torch is not
+    needed; any other folder is a checkpoint, for which it is.
     tolerance: the largest relative error (default: see `verification.tolerances`). steps: tokens
     decoded after each prompt. progress: called with a line for each comparison that is done.
     Raises VerifyError, MismatchError, CheckpointError, or an error of loading a pipeline.
@@ -74,13 +78,18 @@ def verify_export(
     order = engine.order
     measured.sort(key=lambda one: order.index(one.stage))
     return Verification(
-        out, against, found.family, found.precision, tuple(measured), tuple(engine.notes)
+        out,
+        against,
+        found.family,
+        found.precision,
+        tuple(measured),
+        (*found.notes, *engine.notes),
     )
 
 
 @dataclass(frozen=True)
 class _Sides:
-    """What is compared with what. checks: what could be said without running anything."""
+    """What is compared with what. checks, notes: what could be said without running anything."""
 
     pipeline: TappedPipeline
     reference: Reference
@@ -88,27 +97,36 @@ class _Sides:
     precision: str
     tolerance: float
     checks: Sequence[Check] = ()
+    notes: Sequence[str] = ()
 
 
 def _against_checkpoint(out: Path, against: Path, catalog: Catalog) -> _Sides:
     record = read_record(out)
-    if record is None:
+    if record is None and not _is_pipeline(out):
         raise VerifyError(
             f"{out}: no {RECORD}, so this is not a folder that `triptych export` wrote."
         )
-    recipe = recipe_of(record, str(out / RECORD))
-    precision = RecipePrecision(recipe.name, recipe.recipe)
     checkpoint = Checkpoint(against)
     family, exporter = exporter_for(
         checkpoint.config,
         str(against / "config.json"),
-        family=str(record.get("family")),
+        family=None if record is None else str(record.get("family")),
         catalog=catalog,
     )
     pipeline = TappedPipeline(load_spec(out, catalog=catalog))
+    if record is None:
+        weights = {name: partial(_as_float, checkpoint, name) for name in checkpoint}
+        reference = _reference(exporter, against, weights)
+        return _Sides(pipeline, reference, family, "unknown", UNKNOWN, notes=(MADE_ELSEWHERE,))
+    recipe = recipe_of(record, str(out / RECORD))
+    precision = RecipePrecision(recipe.name, recipe.recipe)
     reference = _reference(exporter, against, _weights(checkpoint, precision, pipeline))
     checks = weight_checks(pipeline, checkpoint)
     return _Sides(pipeline, reference, family, precision.name, precision.tolerance, checks)
+
+
+def _as_float(checkpoint: Checkpoint, name: str) -> Array:
+    return checkpoint.weight(name).read().astype(np.float32)
 
 
 def _against_pipeline(out: Path, against: Path, catalog: Catalog) -> _Sides:
@@ -127,8 +145,10 @@ def _against_pipeline(out: Path, against: Path, catalog: Catalog) -> _Sides:
 
 
 def _is_pipeline(path: Path) -> bool:
-    """Whether it is a pipeline's folder or file. A checkpoint's folder has weights of its own."""
-    return path.is_file() or (path / EDITABLE).is_file() or str(path) == "sketch"
+    """Whether it is a pipeline's file or folder, its own or another tool's; else a checkpoint's."""
+    if path.is_file() or (path / EDITABLE).is_file() or str(path) == "sketch":
+        return True
+    return any(path.rglob("*.onnx")) and not any(path.glob("*.safetensors"))
 
 
 def _refuse_another_model(compared: Compared, out: Path) -> None:
@@ -160,7 +180,7 @@ def _weights(
             return precision.rounded(name, values)
         if name in held:
             return fitted(held[name](), values.shape)
-        return values.astype(np.float32)
+        return _as_float(checkpoint, name)
 
     # Names that the checkpoint lacks are those of tensors that the export made of several.
     joined = {name: read for name, read in held.items() if name not in checkpoint}
