@@ -20,12 +20,8 @@ VOCABULARY = 256 + len(SPECIAL)
 END = VOCABULARY - 1
 NEW = 40
 PROMPTS = ([5, 17, 33, 8, 60, 2, 41], [7], list(range(40, 100)))
-FAMILIES = {
-    "qwen3": "Qwen3ForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "llama": "LlamaForCausalLM",
-}
-CASES = {"qwen3": "fp32", "qwen2": "fp32", "llama": "int4"}
+FAMILIES = {"qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM"}
+CASES = {"qwen3": "fp32", "llama": "int4"}
 
 
 def tensors(family):
@@ -47,8 +43,6 @@ def tensors(family):
             yield f"{root}.{name}.weight", 1 + normal(HIDDEN, scale=0.1)
         for part, heads in (("q", HEADS), ("k", KV_HEADS), ("v", KV_HEADS)):
             yield f"{root}.self_attn.{part}_proj.weight", linear(heads * HEAD, HIDDEN)
-            if family == "qwen2":
-                yield f"{root}.self_attn.{part}_proj.bias", normal(heads * HEAD, scale=0.1)
         yield f"{root}.self_attn.o_proj.weight", linear(HIDDEN, HEADS * HEAD)
         if family == "qwen3":
             for part in "qk":
