@@ -205,14 +205,15 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         *,
         count: int = 6,
         pixels: str = "yuv420p",
+        size: tuple[int, int] = (32, 24),
         frames: list[Image.Image] = FRAMES,
     ) -> Path:
         path = tmp_path / name
         with av.open(str(path), "w") as container:
             stream = container.add_stream(codec, rate=10)
-            stream.width, stream.height, stream.pix_fmt = 32, 24, pixels
+            stream.width, stream.height, stream.pix_fmt = *size, pixels
             for index in range(count):
-                frame = av.VideoFrame.from_image(frames[index % len(frames)])
+                frame = av.VideoFrame.from_image(frames[index % len(frames)].resize(size))
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
         return path
@@ -297,6 +298,16 @@ def test_limits_of_video_files(write: Callable[..., Path]) -> None:
     path = write("a.mkv")
     assert "has 6 frames, more than the limit of 5" in refused(path, Limits(5, 10_000))
     assert "frames of 32 x 24 pixels, more than" in refused(path, Limits(100, 32 * 24 - 1))
+
+
+def test_frames_larger_than_the_header_says_are_not_decoded(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write("a.mp4", size=(640, 480))
+    monkeypatch.setattr(Limits, "check_size", lambda *_: None)
+    with open_video(path, "videos[0]", Limits(100, 640 * 480)) as clip:
+        assert [frame.size for frame in clip.frames([0, 5])] == [(640, 480)] * 2
+    assert "is not a video that can be read, or damaged" in refused(path, Limits(100, 1000))
 
 
 def test_files_that_name_other_files_are_refused(write: Callable[..., Path]) -> None:

@@ -28,6 +28,8 @@ CODECS = (
     "mjpeg",
 )
 """Decoders that may run, by FFmpeg's names; it has hundreds, which few people ever fuzzed."""
+PADDING = 2**16
+"""Pixels beyond its frames that a decoder may ask for."""
 MISCOUNTED = 2
 """How many frames fewer than its header says a sound file may have."""
 
@@ -97,6 +99,8 @@ class VideoFile:
                 f"{self.named} is written in {found}, which is not decoded here; known: "
                 f"{', '.join(CODECS)}"
             )
+        # Frames may grow as they go on; FFmpeg counts some pixels around them, too.
+        codec.options = {"max_pixels": str(4 * self._limits.pixels + PADDING)}
         stream.thread_type = "AUTO"
         return stream
 
