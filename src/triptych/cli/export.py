@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from triptych.cli import arguments as args
+from triptych.cli.calibration import calibration_requests
 from triptych.cli.reporting import reporting
 from triptych.cli.sizes import bytes_of
 from triptych.cli.terminal import Waiting
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from triptych.export.graph_files import Progress
 
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
+CACHES = ("fp32", "fp16", "int8", "int4")
 
 EXAMPLES = args.examples(
     (
@@ -32,13 +34,17 @@ EXAMPLES = args.examples(
         "triptych export Qwen3-VL-2B-Instruct models/mixed --recipe mixed.yaml",
     ),
     (
+        "A cache of a quarter of the size, for long conversations:",
+        "triptych export Qwen3-VL-2B-Instruct models/long --precision int4 --kv-cache int8",
+    ),
+    (
         "Does it compute the same?",
         "triptych verify models/mine --against Qwen3-VL-2B-Instruct",
     ),
 )
 
 
-def export(
+def export(  # noqa: PLR0913  # one parameter per flag
     *,
     checkpoint: Annotated[
         Path,
@@ -75,6 +81,22 @@ def export(
             "(default: one file).",
         ),
     ] = None,
+    kv_cache: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(CACHES),
+            help="How keys and values are stored while the model runs.",
+            autocompletion=lambda: list(CACHES),
+        ),
+    ] = "fp32",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Pictures, and texts (*.txt), that an int8 or int4 cache is measured on "
+            "(default: drawn scenes).",
+        ),
+    ] = None,
     plugin: args.Plugin = None,
     debug: args.Debug = False,
 ) -> None:
@@ -102,6 +124,8 @@ def export(
                 family=family,
                 catalog=Catalog(list(plugin or ())),
                 max_file_size=bytes_of(max_file_size) if max_file_size else None,
+                kv_cache=kv_cache,
+                calibration=calibration_requests(calibration),
                 progress=tell,
             )
         typer.echo(f"{out}: exported {checkpoint.name or checkpoint} with {stored} weights")

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from triptych.core.catalog import Catalog
+from triptych.core.request import Request
 from triptych.export.checkpoint import Checkpoint, read_json
 from triptych.export.families import exporter_for
 from triptych.export.graph_files import GraphFiles, Tell
+from triptych.export.kv_cache import cache_form, cache_ranges, store_cache
 from triptych.export.output import EDITABLE, output_folder, require_room
 from triptych.export.pipeline_file import pipeline_yaml
 from triptych.export.precision import RecipeFile, RecipePrecision, preset, read_recipe
+
+# What every exporter calls the graph that keeps the cache.
+DECODER = "decoder.onnx"
 
 # The files of a checkpoint that the processor and the stop rules read.
 PROCESSOR_FILES = (
@@ -31,7 +37,7 @@ PROCESSOR_FILES = (
 )
 
 
-def export_checkpoint(
+def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     checkpoint: Path,
     out: Path,
     *,
@@ -40,6 +46,8 @@ def export_checkpoint(
     family: str | None = None,
     catalog: Catalog | None = None,
     max_file_size: int | None = None,
+    kv_cache: str = "fp32",
+    calibration: Iterable[Request] = (),
     progress: Tell | None = None,
 ) -> Path:
     """Writes the graphs, the processor's files and pipeline.yaml of a checkpoint; returns `out`.
@@ -49,25 +57,27 @@ def export_checkpoint(
     use, else found from config.json. catalog: where exporters are looked up (default: what is
     built in and installed).
     max_file_size: bytes after which weights beside a graph are continued in another file
-    (default: one file a graph). progress: called as each piece of a weight is written.
-    Raises CheckpointError, FamilyError, PrecisionError, ConfigError (of a recipe), OutputError, or
-    the family's own errors.
+    (default: one file a graph). kv_cache: how keys and values are stored while the model runs,
+    "fp32", "fp16", "int8" or "int4". calibration: prompts that the scales of the last two are
+    measured on, with the export itself. progress: called as each piece of a weight is written.
+    Raises CheckpointError, FamilyError, PrecisionError, ConfigError (of a recipe), CacheFormError,
+    OutputError, or the family's own errors.
     Nothing is left under `out` unless the export is complete.
     """
     checkpoint, out = Path(checkpoint), Path(out)
-    wanted = _recipe(precision, recipe)
+    wanted, form = _recipe(precision, recipe), cache_form(kv_cache)
+    catalog = catalog or Catalog()
     source = Checkpoint(checkpoint)
     wanted.check(source)
     config_place = str(checkpoint / "config.json")
-    name, exporter_type = exporter_for(
-        source.config, config_place, family=family, catalog=catalog or Catalog()
-    )
+    name, exporter_type = exporter_for(source.config, config_place, family=family, catalog=catalog)
     exporter = exporter_type(source, RecipePrecision(wanted.name, wanted.recipe))
     record = {
         "format": 1,
         "family": name,
         "precision": wanted.name,
         "recipe": wanted.recipe.plain(),
+        "kv_cache": form.name,
     }
     with output_folder(out, record) as folder:
         files = GraphFiles(dict(exporter.graphs()), limit=max_file_size)
@@ -84,6 +94,9 @@ def export_checkpoint(
             generation=read_json(generation) if generation else None,
         )
         (folder / EDITABLE).write_text(text, encoding="utf-8")
+        if form.name != "fp32":
+            ranges = cache_ranges(folder, calibration, catalog=catalog) if form.bits else None
+            store_cache(folder / DECODER, form, ranges)
     return out
 
 
