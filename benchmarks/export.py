@@ -3,10 +3,11 @@
     python benchmarks/export.py --sizes 2b 4b 8b --precision int4 [--layers 4] [--load]
 
 Makes a random checkpoint of each size, reads it, exports it with `triptych export`, and deletes
-both. "peak" is anonymous memory (RssAnon, which mapped files do not count in), "reading" the time
-that the checkpoint's bytes take to be read and nothing else, and "ratio" the export's time by it.
-What the system remembers of the files is dropped before each, so both read from the disk. An 8B
-checkpoint has 17.5 GB, and its export up to 35 GB more in fp32. Linux only.
+everything. "CPU s" are seconds of all threads together, "peak" is anonymous memory (RssAnon, in
+which mapped files do not count), "reading" the time that the checkpoint's bytes take to be read
+and nothing else, and "ratio" the export's time by it. What the system remembers of the files is
+dropped before each, so both read from the disk. An 8B checkpoint has 17.5 GB, and its export up to
+35 GB more in fp32. Linux only.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -31,6 +33,7 @@ EXPORT = "import sys; from triptych.cli.main import main; sys.exit(main())"
 LOAD = """
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 import numpy as np
 from tests.export.graphs import Graphs
@@ -63,8 +66,8 @@ def seconds_to_read(folder: Path) -> float:
     return time.perf_counter() - start
 
 
-def measure(size: str, options: argparse.Namespace, folder: Path) -> list[str]:
-    """One row of the table."""
+def measure(size: str, options: argparse.Namespace, folder: Path) -> Iterator[list[str]]:
+    """The rows of the table for a size."""
     shape = PUBLISHED[size]
     if options.layers:
         shape = scaled_down(shape, options.layers)
@@ -72,28 +75,32 @@ def measure(size: str, options: argparse.Namespace, folder: Path) -> list[str]:
     weights = size_of(checkpoint)
     forget(checkpoint)
     reading = seconds_to_read(checkpoint)
-    forget(checkpoint)
-    out = folder / "out"
-    arguments = ["export", str(checkpoint), str(out), "--precision", options.precision]
-    run = watched([sys.executable, "-c", EXPORT, *arguments])
-    shutil.rmtree(checkpoint)
-    if run.exit_code:
-        raise SystemExit(run.output)
-    row = [
-        size,
-        f"{weights / GB:.2f}",
-        f"{size_of(out) / GB:.2f}",
-        f"{run.seconds:.0f}",
-        f"{run.peak / MIB:.0f}",
-        f"{weights / 10**6 / run.seconds:.0f}",
-        f"{reading:.0f}",
-        f"{run.seconds / reading:.1f}",
-    ]
-    if options.load:
-        loaded = watched([sys.executable, "-c", LOAD, str(out)])
-        row.append(f"{loaded.output.strip()}, {loaded.peak / MIB:.0f} MiB")
-    shutil.rmtree(out)
-    return row
+    for precision in options.precision:
+        forget(checkpoint)
+        out = folder / "out"
+        arguments = ["export", str(checkpoint), str(out), "--precision", precision]
+        run = watched([sys.executable, "-c", EXPORT, *arguments])
+        if run.exit_code:
+            raise SystemExit(run.output)
+        yield [
+            f"{size} {precision}",
+            f"{weights / GB:.2f}",
+            f"{size_of(out) / GB:.2f}",
+            f"{run.seconds:.0f}",
+            f"{run.cpu:.0f}",
+            f"{run.peak / MIB:.0f}",
+            f"{weights / 10**6 / run.seconds:.0f}",
+            f"{reading:.0f}",
+            f"{run.seconds / reading:.1f}",
+            *([loading(out)] if options.load else []),
+        ]
+        shutil.rmtree(out)
+
+
+def loading(out: Path) -> str:
+    """What loading an export and computing a token takes."""
+    run = watched([sys.executable, "-c", LOAD, str(out)])
+    return f"  {run.output.strip()}, {run.peak / MIB:.0f} MiB"
 
 
 def size_of(folder: Path) -> int:
@@ -105,18 +112,18 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", choices=PUBLISHED, default=list(PUBLISHED))
-    parser.add_argument("--precision", default="int4")
+    parser.add_argument("--precision", nargs="+", default=["int4"])
     parser.add_argument("--layers", type=int, help="at the most, for a shorter run")
     parser.add_argument("--load", action="store_true", help="load the graphs, too, and run a token")
     parser.add_argument("--folder", type=Path, help="where the disk has room")
     options = parser.parse_args()
     os.environ["PYTHONPATH"] = os.pathsep.join([sys.path[0], os.environ.get("PYTHONPATH", "")])
-    heads = "checkpoint GB", "export GB", "seconds", "peak MiB", "MB/s", "reading s", "ratio"
-    print(f"{options.precision:8}" + "".join(f"{head:>15}" for head in heads), flush=True)
+    heads = "checkpoint GB", "export GB", "seconds", "CPU s", "peak MiB", "MB/s", "reading s"
+    print(f"{'':10}" + "".join(f"{head:>15}" for head in [*heads, "ratio"]), flush=True)
     for size in options.sizes:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            name, *cells = measure(size, options, Path(folder))
-            print(f"{name:8}" + "".join(f"{cell:>15}" for cell in cells), flush=True)
+            for name, *cells in measure(size, options, Path(folder)):
+                print(f"{name:10}" + "".join(f"{cell:>15}" for cell in cells), flush=True)
 
 
 if __name__ == "__main__":

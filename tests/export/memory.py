@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import time
 from collections.abc import Sequence
@@ -14,11 +15,16 @@ INTERVAL = 0.005
 
 @dataclass(frozen=True)
 class Watched:
-    """A command that ended. output: stdout and stderr. peak: bytes of anonymous memory."""
+    """A command that ended.
+
+    output: stdout and stderr. seconds: by the clock; cpu: seconds of all its threads. peak: bytes
+    of anonymous memory.
+    """
 
     output: str
     exit_code: int
     seconds: float
+    cpu: float
     peak: int
 
 
@@ -34,6 +40,7 @@ def anonymous_bytes(process: int | str = "self") -> int:
 
 def watched(command: Sequence[str]) -> Watched:
     """Runs a command to its end and looks at its memory all the while."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -44,4 +51,6 @@ def watched(command: Sequence[str]) -> Watched:
             time.sleep(INTERVAL)
         seconds = time.perf_counter() - start
         output = process.stdout.read() if process.stdout else ""
-    return Watched(output, process.returncode, seconds, peak)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Watched(output, process.returncode, seconds, cpu, peak)
