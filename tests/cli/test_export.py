@@ -59,7 +59,10 @@ def test_the_family_may_be_named(triptych, tiny_checkpoint, in_folder):
     ("flags", "start"),
     [
         (["--precision=fp8"], "error: No precision 'fp8'; there is fp32, fp16"),
-        (["--family=qwen3"], "error: there is no exporter 'qwen3'\n  did you mean 'qwen3_vl'?"),
+        (
+            ["--family=qwen3_vll"],
+            "error: there is no exporter 'qwen3_vll'\n  did you mean 'qwen3_vl'?",
+        ),
     ],
 )
 def test_what_the_exporter_refuses_is_one_message_and_the_code_2(

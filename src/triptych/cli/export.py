@@ -55,7 +55,7 @@ def export(  # noqa: PLR0913  # one parameter per flag
         str | None,
         typer.Option(
             metavar="|".join(PRECISIONS),
-            help="How weights are stored (default: fp32).",
+            help="How weights are stored (default: fp32, or as a quantized checkpoint has them).",
             autocompletion=lambda: list(PRECISIONS),
         ),
     ] = None,
@@ -107,10 +107,10 @@ def export(  # noqa: PLR0913  # one parameter per flag
     with reporting(debug=debug):
         if precision and recipe:
             raise InputError("--precision and --recipe say the same in two ways; give one")
-        stored = recipe.stem if recipe else precision or "fp32"
         with Waiting(f"reading {checkpoint}", counted=True) as waiting:
             from triptych.core.catalog import Catalog
             from triptych.export import export_checkpoint
+            from triptych.export.output import read_record
 
             def tell(now: Progress) -> None:
                 counted = f"weight {min(now.weights + 1, now.all_weights)} of {now.all_weights}"
@@ -119,7 +119,7 @@ def export(  # noqa: PLR0913  # one parameter per flag
             export_checkpoint(
                 checkpoint,
                 out,
-                precision=precision or "fp32",
+                precision=precision,
                 recipe=recipe,
                 family=family,
                 catalog=Catalog(list(plugin or ())),
@@ -128,6 +128,7 @@ def export(  # noqa: PLR0913  # one parameter per flag
                 calibration=calibration_requests(calibration),
                 progress=tell,
             )
+        stored = (read_record(out) or {}).get("precision")
         typer.echo(f"{out}: exported {checkpoint.name or checkpoint} with {stored} weights")
         typer.echo(f"  try it:  triptych run {out} --text 'Hello'")
         typer.echo(f"  check:   triptych verify {out} --against {checkpoint}")

@@ -113,6 +113,10 @@ class Checkpoint:
             )
         return weight
 
+    def packed(self, name: str) -> PackedBlocks | None:
+        """The blocks of a tensor that is quantized already, or None."""
+        return self._weights[name].packed
+
     def file(self, name: str, *, needed_for: str) -> Path:
         """The path of a file of this folder, refused when it is absent or lies elsewhere."""
         found = self.optional_file(name)

@@ -41,7 +41,7 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     checkpoint: Path,
     out: Path,
     *,
-    precision: str = "fp32",
+    precision: str | None = None,
     recipe: Path | RecipeFile | None = None,
     family: str | None = None,
     catalog: Catalog | None = None,
@@ -53,9 +53,9 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     """Writes the graphs, the processor's files and pipeline.yaml of a checkpoint; returns `out`.
 
     checkpoint: a Hugging Face folder with safetensors. precision: how weights are stored, "fp32",
-    "fp16", "int8" or "int4". recipe: says so in detail, instead of that. family: the exporter to
-    use, else found from config.json. catalog: where exporters are looked up (default: what is
-    built in and installed).
+    "fp16", "int8" or "int4" (default: fp32; of a quantized checkpoint, the bits that it has).
+    recipe: says so in detail, instead of that. family: the exporter to use, else found from
+    config.json. catalog: where exporters are looked up (default: what is built in and installed).
     max_file_size: bytes after which weights beside a graph are continued in another file
     (default: one file a graph). kv_cache: how keys and values are stored while the model runs,
     "fp32", "fp16", "int8" or "int4". calibration: prompts that the scales of the last two are
@@ -65,9 +65,9 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     Nothing is left under `out` unless the export is complete.
     """
     checkpoint, out = Path(checkpoint), Path(out)
-    wanted, form = _recipe(precision, recipe), cache_form(kv_cache)
-    catalog = catalog or Catalog()
+    form, catalog = cache_form(kv_cache), catalog or Catalog()
     source = Checkpoint(checkpoint)
+    wanted = _recipe(precision or _own_precision(source), recipe)
     wanted.check(source)
     config_place = str(checkpoint / "config.json")
     name, exporter_type = exporter_for(source.config, config_place, family=family, catalog=catalog)
@@ -98,6 +98,13 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
             ranges = cache_ranges(folder, calibration, catalog=catalog) if form.bits else None
             store_cache(folder / DECODER, form, ranges)
     return out
+
+
+def _own_precision(checkpoint: Checkpoint) -> str:
+    """What a checkpoint is stored as itself, if as blocks; else all that it has, fp32."""
+    packed = (checkpoint.packed(name) for name in checkpoint)
+    bits = {blocks.format.bits for blocks in packed if blocks is not None}
+    return f"int{min(bits)}" if bits else "fp32"
 
 
 def _recipe(precision: str, recipe: Path | RecipeFile | None) -> RecipeFile:

@@ -13,6 +13,7 @@ from tests.export.graphs import Graphs
 from tests.export.packed.writers import quantized_checkpoint
 from triptych.export import export_checkpoint
 from triptych.export.checkpoint import Checkpoint, CheckpointError
+from triptych.export.output import read_record
 from triptych.export.packed import PackedError
 from triptych.export.precision import stored_weights
 
@@ -42,9 +43,10 @@ def test_the_graphs_hold_the_values_that_the_checkpoint_means(
         np.testing.assert_array_equal(stored[name](), values, err_msg=name)
 
 
-def test_they_are_multiplied_by_as_they_are(tmp_path):
+def test_they_are_multiplied_by_as_they_are_unless_something_else_is_asked_for(tmp_path):
     quantized_checkpoint(tmp_path / "packed", "gptq")
-    out = export_checkpoint(tmp_path / "packed", tmp_path / "out", precision="int4")
+    out = export_checkpoint(tmp_path / "packed", tmp_path / "out")
+    assert read_record(out)["precision"] == "int4"
     nodes = onnx.load(out / "decoder.onnx").graph.node
     blocked = [node for node in nodes if node.op_type == "MatMulNBits"]
     assert len(blocked) == 21 + 1  # and the head
