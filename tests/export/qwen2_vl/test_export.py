@@ -13,7 +13,13 @@ from tests.export.qwen2_vl.checkpoints import VL_SHAPES, vl_checkpoint
 from triptych.core.errors import TriptychError
 from triptych.core.graph_header import read_header
 from triptych.export import export_checkpoint
-from triptych.export.section import ModelConfigError
+from triptych.export.qwen2_vl.config import (
+    Windows,
+    read_qwen2_5_vision,
+    read_qwen2_vision,
+    read_text,
+)
+from triptych.export.section import Section
 
 OLD, NEW = VL_SHAPES["Qwen2-VL, tied"], VL_SHAPES["Qwen2.5-VL, tied"]
 
@@ -110,17 +116,88 @@ def test_a_config_that_cannot_be_exported_names_the_key(tmp_path, case):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_quantized_vision_encoder_is_refused(tmp_path):
+PUBLISHED = {
+    "Qwen2-VL 2B": (
+        read_qwen2_vision,
+        {"depth": 32, "embed_dim": 1280, "mlp_ratio": 4, "num_heads": 16, "hidden_size": 1536},
+        {"hidden_size": 1536, "num_attention_heads": 12, "num_key_value_heads": 2},
+        (5120, 1536, None),
+    ),
+    "Qwen2.5-VL 3B": (
+        read_qwen2_5_vision,
+        {
+            "depth": 32,
+            "hidden_act": "silu",
+            "hidden_size": 1280,
+            "intermediate_size": 3420,
+            "num_heads": 16,
+            "out_hidden_size": 2048,
+            "window_size": 112,
+            "fullatt_block_indexes": [7, 15, 23, 31],
+        },
+        {"hidden_size": 2048, "num_attention_heads": 16, "num_key_value_heads": 2},
+        (3420, 2048, Windows(8, frozenset({7, 15, 23, 31}))),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_config_has_the_shape_of_its_model(name):
+    """Its text keys are at the top, and what is as usual is left out."""
+    read, vision, text, (inner, out, windows) = PUBLISHED[name]
+    config = {
+        **text,
+        "vision_config": {**vision, "in_chans": 3, "patch_size": 14, "spatial_patch_size": 14},
+        "num_hidden_layers": 28,
+        "intermediate_size": 8960,
+        "vocab_size": 151936,
+        "use_sliding_window": False,
+        "sliding_window": 32768,
+        "rope_theta": 1000000.0,
+        "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+    }
+    eyes = read(Section(config, "config.json", name="vision_config"))
+    assert (eyes.head, eyes.patch_values, eyes.merged_hidden) == (80, 1176, 5120)
+    assert (eyes.intermediate, eyes.out_hidden, eyes.windows) == (inner, out, windows)
+    shape = read_text(config, "config.json")
+    assert (shape.head, shape.epsilon, shape.windows) == (128, 1e-5, {})
+    assert shape.rotary.axes == (0,) * 16 + (1,) * 24 + (2,) * 24
+
+
+@pytest.mark.parametrize("halves", [["model."], ["model.", "visual."]], ids=["text", "both"])
+def test_a_checkpoint_that_is_quantized_already_means_its_dequantized_values(tmp_path, halves):
+    """As published AWQ checkpoints are: with a vision encoder in floats, or not."""
+    from tests.export.graphs import Graphs
+    from tests.export.packed.writers import CONFIGS, awq, quantize
+
     checkpoint = vl_checkpoint(tmp_path / "checkpoint", NEW)
-    changed(checkpoint, "quantization_config", value={"quant_method": "gptq", "bits": 4})
-    weights = load_file(checkpoint / "model.safetensors")
-    name = "visual.blocks.0.attn.qkv"
-    weights[f"{name}.qweight"] = weights.pop(f"{name}.weight").astype(np.int32)
-    save_file(weights, checkpoint / "model.safetensors")
-    with pytest.raises(
-        ModelConfigError, match=r"quant_method is 'gptq'.*the vision encoder is stored as floats"
-    ):
-        export_checkpoint(checkpoint, tmp_path / "out")
+    floats = load_file(checkpoint / "model.safetensors")
+    packed = dict(floats)
+    for name, weight in floats.items():
+        inside = ".layers." in name or ".blocks." in name
+        if not (inside and weight.ndim == 2 and name.startswith(tuple(halves))):
+            continue
+        codes, scales, zeros, floats[name] = quantize(weight, 32, 4)
+        del packed[name]
+        for part, values in awq(codes, scales, zeros, 4).items():
+            packed[name.removesuffix("weight") + part] = np.ascontiguousarray(values)
+    save_file(floats, checkpoint / "model.safetensors")
+    expected = Graphs(export_checkpoint(checkpoint, tmp_path / "floats"))
+    save_file(packed, checkpoint / "model.safetensors")
+    said = {**CONFIGS["awq"], "bits": 4, "group_size": 32}
+    changed(checkpoint, "quantization_config", value=said)
+    found = Graphs(export_checkpoint(checkpoint, tmp_path / "packed"))
+    pixels = np.random.default_rng(0).uniform(-1, 1, (60, 1176)).astype(np.float32)
+    grids = np.array([[1, 6, 10]])
+    np.testing.assert_allclose(
+        found.vision(pixels, grids)[0], expected.vision(pixels, grids)[0], atol=1e-5
+    )
+    places = np.broadcast_to(np.arange(7), (3, 1, 7))
+    logits = [
+        graphs.cache().forward(graphs.embed(np.arange(7)[None]), places, [7])
+        for graphs in (found, expected)
+    ]
+    np.testing.assert_allclose(*logits, atol=1e-4)
 
 
 def test_a_video_is_refused_before_anything_runs(vl_models):

@@ -30,8 +30,6 @@ from triptych.export.verification.reference import Weights as ReferenceWeights
 
 # Where the two halves lie: as published, and as transformers 5 names its modules.
 PUBLISHED, MODULES = ("visual", "model"), ("model.visual", "model.language_model")
-# The ends of the names that quantized weights have: GPTQ and AWQ, compressed-tensors, FP8.
-QUANTIZED = (".qweight", ".weight_packed", ".weight_scale", ".weight_scale_inv")
 
 
 class _Exporter(ABC):
@@ -64,10 +62,6 @@ class _Exporter(ABC):
         self._text = text = read_text(config, place)
         renamed = any(name.startswith(f"{MODULES[0]}.") for name in checkpoint)
         visual, language = MODULES if renamed else PUBLISHED
-        if any(name.startswith(f"{visual}.") and name.endswith(QUANTIZED) for name in checkpoint):
-            Section(config, place).refuse(
-                "quantization_config.quant_method", "the vision encoder is stored as floats"
-            )
         self._visual, self._language = Weights(checkpoint, visual), Weights(checkpoint, language)
         self._table = self._language.get("embed_tokens.weight", text.vocabulary, text.hidden)
         self._head = head(checkpoint, self._table, tied=tied(config))
