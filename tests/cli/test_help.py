@@ -30,9 +30,10 @@ FLAGS = {
     "run": f"--text --image --video --system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --no-stream --json "
     "--verbose --debug",
     "chat": f"--system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --verbose --debug",
-    "export": "--precision --family --debug",
+    "export": "--precision --recipe --family --max-file-size --kv-cache --calibration --plugin "
+    "--debug",
     "import": "--out --suffix --debug",
-    "verify": "--against --json --debug",
+    "verify": "--against --html --steps --plugin --json --debug",
     "check": f"{PIPELINE_FLAGS} --debug",
     "show": f"--mermaid {PIPELINE_FLAGS} --debug",
     "plugins": "--plugin --json --debug",
