@@ -16,12 +16,12 @@ Ints = npt.NDArray[np.int64]
 
 
 class MRope:
-    """Positions of Qwen3-VL (arXiv 2511.21631; M-RoPE: Qwen2-VL, arXiv 2409.12191, 2.1).
+    """Positions of Qwen2-VL (arXiv 2409.12191, section 2.1) and of what came after it.
 
     A text token stands at the same place on all three axes. A merged visual row stands at its
     frame, row and column, counted from where its image begins; what follows an image goes on
     after the larger of its height and width. How the axes share the rotary dimensions
-    (interleaved in Qwen3-VL) is the decoder's affair.
+    (interleaved in Qwen3-VL, in sections before) is the decoder's affair.
 
     Images are found by `visual_index` i64 [S], so a placeholder that the model itself emits is
     text. Writes `position_ids` i64 [3, S] and `next_position` i64 [S], the position after each
