@@ -29,6 +29,7 @@ from triptych.models.sketch.schedule import (
     phase_at,
 )
 from triptych.models.sketch.tokenizer import train_tokenizer
+from triptych.models.sketch.train import train
 from triptych.models.sketch.trainer import Options, Trainer
 
 TOKENIZER = train_tokenizer(600, conversations=200)
@@ -109,6 +110,15 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: P
     fresh = build_model(0).state_dict()
     matrices = [name for name, weight in first.items() if weight.ndim > 1]
     assert not any(torch.equal(first[name], fresh[name].half().float()) for name in matrices)
+
+
+def test_one_seed_gives_one_model(tmp_path: Path) -> None:
+    """Two runs in two processes each, as the README trains: the same file, bit for bit."""
+    files = []
+    for name in ("first", "second"):
+        train(options(tmp_path / name, processes=2, conversations=4))
+        files.append((tmp_path / name / "checkpoint" / "model.safetensors").read_bytes())
+    assert files[0] == files[1]
 
 
 def test_a_checkpoint_is_half_precision_and_what_was_rounded(tmp_path: Path) -> None:
