@@ -163,15 +163,20 @@ def test_sizes_are_those_of_transformers(
 
 
 @pytest.mark.parametrize("count", [2, 5, 40, 768])
-def test_capped_frames_are_those_of_transformers(reference: Any, count: int) -> None:
+@pytest.mark.parametrize("shortest", [4096, 300_000])
+def test_capped_frames_are_those_of_transformers(reference: Any, count: int, shortest: int) -> None:
     """The cap as transformers' `get_num_of_video_patches` counts it."""
-    config = {"size": {"shortest_edge": 4096, "longest_edge": 3_000_000}, "max_video_tokens": 50}
-    patches = VideoPatches({**config, "cap_pixels_per_frame": True}, VideoBounds(), "model")
+    config = {
+        "size": {"shortest_edge": shortest, "longest_edge": 3_000_000},
+        "max_video_tokens": 50,
+        "cap_pixels_per_frame": True,
+    }
+    patches = VideoPatches(config, VideoBounds(), "model")
     processor = object.__new__(reference.Qwen3VLVideoProcessor)
+    for name, value in config.items():
+        setattr(processor, name, value)
     for height, width in [(48, 64), (480, 640), (1080, 1920)]:
         rows, columns = (side // 16 for side in patches._target(count, height, width, "clip"))
-        for name, value in {**config, "cap_pixels_per_frame": True}.items():
-            setattr(processor, name, value)
         wanted = processor.get_num_of_video_patches(count, height, width)
         assert -(-count // 2) * rows * columns == wanted
 

@@ -52,12 +52,8 @@ class Animation:
         """Decode up to the last of these frames; each builds on those before it."""
         for index in indices:
             self._go_to(index)
-            # A copy, because the file's own picture changes with the next frame.
-            yield open_image(
-                self._image.copy(),
-                f"frame {index} of {self.named}",
-                pixel_limit=self._limits.pixels,
-            )
+            named = f"frame {index} of {self.named}"
+            yield open_image(self._image, named, pixel_limit=self._limits.pixels)
 
     def _read_timeline(self) -> Timeline:
         starts = [0.0]
