@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from triptych.core.catalog import Catalog
 from triptych.core.config.load import load_spec
+from triptych.core.config.locate import locate
 from triptych.core.errors import TriptychError
 from triptych.core.ports import Array
 from triptych.export.checkpoint import Checkpoint
@@ -26,13 +28,14 @@ from triptych.export.verification.other_pipeline import PipelineReference
 from triptych.export.verification.reference import Reference, Weights
 from triptych.export.verification.result import Verification
 from triptych.export.verification.tapped import TappedPipeline
-from triptych.export.verification.tolerances import UNKNOWN, between
+from triptych.export.verification.tolerances import EXACT, ROUTED, UNKNOWN, between
 from triptych.export.verification.weights import stored, weight_checks
 
 MADE_ELSEWHERE = (
     "this pipeline was not exported by Triptych: its weights are taken to be the checkpoint's, "
     "and are not compared"
 )
+BUILT_IN_MODEL = "sketch"
 STEPS = 16
 """Tokens decoded after each prompt."""
 
@@ -67,8 +70,11 @@ def verify_export(
     catalog = catalog or Catalog()
     sides = _against_pipeline if _is_pipeline(against) else _against_checkpoint
     found = sides(out, against, catalog)
+    logits = found.logits if tolerance is None else None
     tolerance = found.tolerance if tolerance is None else tolerance
-    engine = Engine(found.pipeline, found.reference, steps=steps, tolerance=tolerance)
+    engine = Engine(
+        found.pipeline, found.reference, steps=steps, tolerance=tolerance, logits=logits
+    )
     measured = list(found.checks)
     for compared in engine.compare(cases_for(found.pipeline, found.reference)):
         if progress is not None:
@@ -89,19 +95,23 @@ def verify_export(
 
 @dataclass(frozen=True)
 class _Sides:
-    """What is compared with what. checks, notes: what could be said without running anything."""
+    """What is compared with what. checks, notes: what could be said without running anything.
+
+    logits: the tolerance of logits, where it is another.
+    """
 
     pipeline: TappedPipeline
     reference: Reference
     family: str
     precision: str
     tolerance: float
+    logits: float | None = None
     checks: Sequence[Check] = ()
     notes: Sequence[str] = ()
 
 
 def _against_checkpoint(out: Path, against: Path, catalog: Catalog) -> _Sides:
-    record = read_record(out)
+    record = _record(out)
     if record is None and not _is_pipeline(out):
         raise VerifyError(
             f"{out}: no {RECORD}, so this is not a folder that `triptych export` wrote."
@@ -121,8 +131,17 @@ def _against_checkpoint(out: Path, against: Path, catalog: Catalog) -> _Sides:
     recipe = recipe_of(record, str(out / RECORD))
     precision = RecipePrecision(recipe.name, recipe.recipe)
     reference = _reference(exporter, against, _weights(checkpoint, precision, pipeline))
-    checks = weight_checks(pipeline, checkpoint)
-    return _Sides(pipeline, reference, family, precision.name, precision.tolerance, checks)
+    tolerance = precision.tolerance
+    flips = getattr(exporter, "routes", False) and tolerance > EXACT
+    return _Sides(
+        pipeline,
+        reference,
+        family,
+        precision.name,
+        tolerance,
+        logits=ROUTED if flips else None,
+        checks=weight_checks(pipeline, checkpoint),
+    )
 
 
 def _as_float(checkpoint: Checkpoint, name: str) -> Array:
@@ -131,7 +150,7 @@ def _as_float(checkpoint: Checkpoint, name: str) -> Array:
 
 def _against_pipeline(out: Path, against: Path, catalog: Catalog) -> _Sides:
     pipeline, other = (TappedPipeline(load_spec(one, catalog=catalog)) for one in (out, against))
-    records = [read_record(one) or {} for one in (out, against)]
+    records = [_record(one) or {} for one in (out, against)]
     families, precisions = (
         [str(record.get(key, "unknown")) for record in records] for key in ("family", "precision")
     )
@@ -144,9 +163,14 @@ def _against_pipeline(out: Path, against: Path, catalog: Catalog) -> _Sides:
     )
 
 
+def _record(path: Path) -> dict[str, Any] | None:
+    """The record of an export, the built-in one included."""
+    return read_record(locate(path).parent if str(path) == BUILT_IN_MODEL else path)
+
+
 def _is_pipeline(path: Path) -> bool:
     """Whether it is a pipeline's file or folder, its own or another tool's; else a checkpoint's."""
-    if path.is_file() or (path / EDITABLE).is_file() or str(path) == "sketch":
+    if path.is_file() or (path / EDITABLE).is_file() or str(path) == BUILT_IN_MODEL:
         return True
     return any(path.rglob("*.onnx")) and not any(path.glob("*.safetensors"))
 

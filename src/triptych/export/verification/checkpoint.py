@@ -100,7 +100,7 @@ class TransformersReference:
         more = self.inputs(case.ids, media) if media else {}
         seen = {name: [value] for name, value in self._looked_at(media).items()}
         prompt, past = self._forward(case.ids, None, rows, more)
-        prompt = Forward(prompt.logits, {**prompt.ports, **seen})
+        prompt = Forward(prompt.logits, {**seen, **prompt.ports})
         tokens, passes = [int(prompt.logits[-1].argmax())], []
         while len(tokens) < steps:
             step, past = self._forward(np.array(tokens[-1:]), past, 1, {})
@@ -125,8 +125,8 @@ class TransformersReference:
         fused = heard.given["inputs_embeds"].numpy()
         rows_of_tokens = heard.rows[0].numpy()
         ports: dict[str, Sequence[Array]] = {
-            "inputs_embeds": [rows_of_tokens, fused] if more else [rows_of_tokens],
             "position_ids": [_places(heard.places[0])],
+            "inputs_embeds": [rows_of_tokens, fused] if more else [rows_of_tokens],
         }
         ports.update({name: [value] for name, value in self.fused(heard.given).items()})
         return Forward(out.logits[0].float().numpy(), ports), out.past_key_values

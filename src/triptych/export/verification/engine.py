@@ -15,6 +15,7 @@ from triptych.core.ports import Array
 from triptych.export.verification.case import Case
 from triptych.export.verification.comparison import Compared, Kind
 from triptych.export.verification.reference import Course, Forward, Reference
+from triptych.export.verification.spelling import spelled
 from triptych.export.verification.tapped import Fault, Forced, Heard, TappedPipeline
 from triptych.export.verification.tolerances import EXACT
 
@@ -32,14 +33,21 @@ class Engine:
     """Compares one pipeline with one reference.
 
     steps: how many tokens are decoded after each prompt. tolerance: two logits that are closer
-    than this, relative to the largest, may change places when tokens are chosen.
+    than this, relative to the largest, may change places when tokens are chosen. logits: the
+    tolerance of logits, where it is another.
     """
 
     def __init__(
-        self, pipeline: TappedPipeline, reference: Reference, *, steps: int, tolerance: float
+        self,
+        pipeline: TappedPipeline,
+        reference: Reference,
+        *,
+        steps: int,
+        tolerance: float,
+        logits: float | None = None,
     ) -> None:
         self._pipeline, self._reference = pipeline, reference
-        self._steps, self._tolerance = steps, tolerance
+        self._steps, self._tolerance, self._logits_tolerance = steps, tolerance, logits
         self.notes: list[str] = []
         """What could not be compared, and why."""
 
@@ -53,7 +61,15 @@ class Engine:
         for case in cases:
             yield from self._processed(case)
             course = self._reference.run(case, steps=self._steps, rows=ROWS)
-            yield from self._compare(case, course)
+            yield from self._compare(case, self._spelled(course))
+
+    def _spelled(self, course: Course) -> Course:
+        """The same, by the pipeline's own names of ports."""
+
+        def renamed(one: Forward) -> Forward:
+            return Forward(one.logits, spelled(one.ports, self._pipeline.known))
+
+        return Course(renamed(course.prompt), [renamed(one) for one in course.steps], course.tokens)
 
     def _processed(self, case: Case) -> Iterator[Compared]:
         if case.request is None:
@@ -129,11 +145,14 @@ class Engine:
         self, case: str, heard: Heard, expected: Forward, *, carried: Heard | None = None
     ) -> Iterator[Compared]:
         """What the stages wrote beside what they should have written, aligned at the last."""
+        last = self._pipeline.labels[0]
         for port, wanted in expected.ports.items():
             written = heard.values(port)
             if not written:
-                yield from self._unwritten(case, port, wanted[-1], heard.fault)
+                if heard.fault is None:
+                    yield from self._unwritten(case, port, wanted[-1], last)
                 continue
+            last = written[-1].stage
             drifted = [] if carried is None else carried.values(port)
             for back in range(1, min(len(written), len(wanted)) + 1):
                 one = written[-back]
@@ -170,20 +189,18 @@ class Engine:
                 tolerance=tolerance,
             )
 
-    def _unwritten(
-        self, case: str, port: str, expected: Array, fault: Fault | None
-    ) -> Iterator[Compared]:
-        """A port that the reference has and the pipeline's stages did not write."""
+    def _unwritten(self, case: str, port: str, expected: Array, last: str) -> Iterator[Compared]:
+        """A port that the reference has and the pipeline's stages did not write.
+
+        last: the stage that wrote the port before it. Positions and rows may be made inside of a
+        decoder; what was seen in a picture has to be handed on.
+        """
         readers = self._pipeline.readers(port)
-        declared = port in self._pipeline.written
-        of_media = port not in {"position_ids", "inputs_embeds"}
-        if fault is not None or not (readers or declared or of_media):
+        if not readers and port in {"position_ids", "inputs_embeds", "next_position"}:
             return
         labels = self._pipeline.labels
-        first = labels.index(readers[0]) if readers else len(labels)
-        yield Compared(
-            labels[max(0, first - 1)], port, case, None, expected, note="no stage wrote it"
-        )
+        stage = labels[max(0, labels.index(readers[0]) - 1)] if readers else last
+        yield Compared(stage, port, case, None, expected, note="no stage wrote it")
 
     def _logits(
         self,
@@ -195,12 +212,20 @@ class Engine:
     ) -> Compared:
         stage = self._pipeline.wiring.logits_from
         return Compared(
-            stage, port, case, heard.logits, expected.logits, Kind.LOGITS, carried=carried
+            stage,
+            port,
+            case,
+            heard.logits,
+            expected.logits,
+            Kind.LOGITS,
+            carried=carried,
+            tolerance=self._logits_tolerance,
         )
 
     def _tokens(self, case: str, chosen: Array, course: Course) -> Compared:
         logits = [course.prompt.logits[-1], *(step.logits[-1] for step in course.steps)]
-        tie = _tie(chosen, course.tokens, logits, self._tolerance)
+        closest = self._tolerance if self._logits_tolerance is None else self._logits_tolerance
+        tie = _tie(chosen, course.tokens, logits, closest)
         return Compared(
             WHOLE,
             TOKENS,

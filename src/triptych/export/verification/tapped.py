@@ -22,7 +22,7 @@ from triptych.core.ports import Array, Port, When
 from triptych.core.prompt import Processor, Prompt
 from triptych.core.request import Request
 from triptych.core.sequence import Sequence as TokenSequence
-from triptych.core.wired import INPUT_PORTS, Wired, Wiring
+from triptych.core.wired import INPUT_PORTS, Read, Wired, Wiring, Write
 
 Forced = Mapping[str, Sequence[Array | None]]
 """By port: what is passed on in place of its first, second, ... value; None: what was written."""
@@ -66,7 +66,7 @@ class TappedPipeline:
 
     processor: None for a folder that has none that can be used; `no_processor` says why.
     labels: of the stages, in the order in which they run; with_graphs: of those that have an ONNX
-    graph. written: the ports that they write.
+    graph. known: the ports that they read or write.
     """
 
     def __init__(self, spec: PipelineSpec) -> None:
@@ -89,7 +89,12 @@ class TappedPipeline:
         self.with_graphs = {
             wired.label for wired in self.wiring.stages if hasattr(wired.stage, "graph")
         }
-        self.written = {write.port.name for wired in self.wiring.stages for write in wired.writes}
+        self.known = {
+            end.port.name
+            for wired in self.wiring.stages
+            for ends in (wired.reads, wired.writes)
+            for end in cast("tuple[Read | Write, ...]", ends)
+        }
 
     def sequence(self) -> TokenSequence:
         """A new, empty sequence. Close it."""
