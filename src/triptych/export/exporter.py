@@ -20,6 +20,8 @@ class Exporter(Protocol):
 
     stages: the pipeline's stages in order, each a component's name and what the pipeline file
     says of it: its graph's file, a mapping of settings, or None.
+    A family may also have `routes = True`: its models send tokens to experts, which small errors
+    may change; `triptych verify` then expects less of logits.
     """
 
     stages: ClassVar[Sequence[StageItem]]

@@ -10,6 +10,7 @@ from tests.export.qwen3_vl_moe.checkpoints import MOE_SHAPES
 from tests.export.qwen3_vl_moe.test_experts import edited, one_by_one
 from triptych.export import export_checkpoint, verify_export
 from triptych.export.precision.block_experts import ExpertsError
+from triptych.export.verification.tolerances import ROUTED
 
 SHAPE = MOE_SHAPES["two of eight experts"]
 EXPERTS = "model.language_model.layers.1.mlp.experts"
@@ -57,6 +58,15 @@ def test_int4_equals_transformers_with_the_dequantized_weights(tmp_path, exact_i
     checkpoint = random_checkpoint(tmp_path / "checkpoint", shape=MOE_SHAPES[name])
     out = export_checkpoint(checkpoint, tmp_path / "out", recipe=exact_int4)
     assert_equal_within(verify_export(out, checkpoint, steps=STEPS, tolerance=1e-4), 1e-4)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_products_in_int8_may_send_a_token_elsewhere_and_pass(checkpoint, tmp_path, precision):
+    out = export_checkpoint(checkpoint, tmp_path / "out", precision=precision)
+    result = verify_export(out, checkpoint, steps=STEPS)
+    assert result.passed
+    assert max(one.tolerance for one in result.checks if one.stage == "vision_encoder") <= 0.05
+    assert {one.tolerance for one in result.checks if "logits" in one.port} == {ROUTED}
 
 
 @pytest.mark.parametrize("symmetric", ["true", "false"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from triptych.export.checkpoint import Checkpoint
 from triptych.export.graphs.feed_forward import FeedForward
@@ -18,6 +18,8 @@ from triptych.export.verification.reference import Weights as ReferenceWeights
 
 class Qwen3VLMoeExporter(Qwen3VLExporter):
     """The Qwen3-VL models with experts: all but the feed-forward layers is as in the dense ones."""
+
+    routes: ClassVar[bool] = True
 
     @classmethod
     def accepts(cls, config: Mapping[str, Any]) -> bool:
