@@ -16,19 +16,24 @@ class is its name in transformers and nothing more:
     class Qwen3Reference(TransformersReference):
         architecture = "Qwen3ForCausalLM"
 
-One that sees says what its vision stage writes, and makes up pictures for checkpoints that have
-no processor:
+What a stage should write is overheard in the model's own forward: token embeddings, positions, and
+what the decoder is given after images were merged. One that sees says besides what its vision stage
+writes, and makes up pictures for checkpoints that have no processor:
 
-    class Qwen25VLReference(TransformersReference):
-        architecture = "Qwen2_5_VLForConditionalGeneration"
+    class SeeingReference(TransformersReference):
+        architecture = "SeeingForConditionalGeneration"
 
         def vision(self, media):
-            found = self.model.model.get_image_features(
-                tensor(media["pixel_values"]), tensor(media["image_grid_thw"])
-            )
+            found = self.model.model.get_image_features(tensor(media["pixel_values"]))
             return {"image_features": torch.cat(list(found.pooler_output)).numpy()}
 
-        def made_up(self, random): ...
+        def made_up(self, random):
+            yield from super().made_up(random)
+            yield Case("a picture", Prompt(ids, (made_up_media("image", at, ports),)))
+
+`inputs` changes what the model is called with, and `fused` names more of what the decoder is given. For
+pictures as rows of patches, as in the Qwen-VL line, all of that is in
+`triptych.export.verification.patches.PatchReference`.
 """
 
 from __future__ import annotations
