@@ -96,9 +96,11 @@ def test_replies_vary_enough_to_prove_something(video_models):
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_features_and_positions_are_those_of_transformers(model, name):
+@pytest.mark.parametrize("shape", [*NAMES, "as many kv heads, biased"])
+def test_features_and_positions_are_those_of_transformers(video_models, shape, name):
     import torch
 
+    model = video_models(shape)
     request = REQUESTS[name]
     inputs = model.inputs(request)
     prompt = model.pipe.processor.prompt(request)

@@ -21,11 +21,15 @@ Array = np.ndarray[Any, Any]
 
 
 def say_no_specials(checkpoint: Path, shape: TinyShape) -> None:
-    """Make the end of a turn unlikely, and placeholders, which transformers takes for media."""
+    """Make the end of a turn unlikely, and placeholders, which transformers takes for media.
+
+    Only a head of its own can be changed so.
+    """
     file = checkpoint / "model.safetensors"
     weights = load_file(file)
-    weights["lm_head.weight"][shape.token("image") :] = 0
-    save_file(weights, file)
+    if "lm_head.weight" in weights:
+        weights["lm_head.weight"][shape.token("image") :] = 0
+        save_file(weights, file)
 
 
 @dataclass
