@@ -269,6 +269,16 @@ def test_a_hard_link_is_refused(tmp_path, linked):
         read_header(path)
 
 
+def test_an_installer_may_link_all_files_out_of_its_cache(tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "installed").mkdir()
+    path = save(tmp_path / "cache", with_external("w.bin"))
+    (tmp_path / "cache" / "w.bin").write_bytes(bytes(8))
+    for file in path, tmp_path / "cache" / "w.bin":
+        (tmp_path / "installed" / file.name).hardlink_to(file)
+    assert read_header(tmp_path / "installed" / path.name).external == {"w.bin"}
+
+
 def test_the_links_of_a_hugging_face_cache_lead_to_its_blobs(tmp_path):
     blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "abc" / "onnx"
     blobs.mkdir()

@@ -91,7 +91,10 @@ def read_header(path: Path) -> GraphHeader:
 
 
 def _check_external(graph: Path, location: str) -> None:
-    """External data stays in the graph's folder; links may lead to its Hugging Face blobs."""
+    """External data stays in the graph's folder; links may lead to its Hugging Face blobs.
+
+    A hard link may have come from anywhere, unless the graph is one, too.
+    """
     pure = PurePosixPath(location.replace("\\", "/"))
     inside = not pure.is_absolute() and ".." not in pure.parts and ":" not in location
     target = graph.parent / location
@@ -109,7 +112,9 @@ def _check_external(graph: Path, location: str) -> None:
         raise GraphFileError(
             f"{graph}: its weights are in {location!r}, which is missing beside it"
         )
-    if not blobs and target.stat().st_nlink > 1:
+    # Installers that link out of a cache link every file, the graph as well.
+    alone = target.stat().st_nlink > 1 and graph.stat().st_nlink == 1
+    if not blobs and alone:
         raise GraphFileError(
             f"{graph}: its data file {location!r} is a hard link to another file; copy it instead"
         )
