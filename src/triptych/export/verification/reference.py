@@ -17,7 +17,7 @@ class is its name in transformers and nothing more:
         architecture = "Qwen3ForCausalLM"
 
 What a stage should write is overheard in the model's own forward: token embeddings, positions, and
-what the decoder is given after images were merged. One that sees says besides what its vision stage
+what the decoder is given once images were merged. One that sees says besides what its vision stage
 writes, and makes up pictures for checkpoints that have no processor:
 
     class SeeingReference(TransformersReference):
@@ -31,8 +31,8 @@ writes, and makes up pictures for checkpoints that have no processor:
             yield from super().made_up(random)
             yield Case("a picture", Prompt(ids, (made_up_media("image", at, ports),)))
 
-`inputs` changes what the model is called with, and `fused` names more of what the decoder is given. For
-pictures as rows of patches, as in the Qwen-VL line, all of that is in
+`inputs` changes what the model is called with, and `fused` names more of what the decoder is given.
+For pictures as rows of patches, as in the Qwen-VL line, all of that is in
 `triptych.export.verification.patches.PatchReference`.
 """
 
