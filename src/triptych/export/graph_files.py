@@ -41,22 +41,38 @@ class Progress:
 
 
 Tell = Callable[[Progress], None]
+_Key = Bundle | tuple[str, str]
 
 
 class GraphFiles:
     """The files of some graphs.
 
     graphs: by their file names. limit: the bytes after which a data file is continued in another
-    one; a tensor is not cut, so a larger one has a file to itself.
+    one; a tensor is not cut, so a larger one has a file to itself. data: what a data file has after
+    the name of its graph. apart: whether each graph has data files of its own, whatever it shares.
     """
 
-    def __init__(self, graphs: Mapping[str, ir.Model], *, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        graphs: Mapping[str, ir.Model],
+        *,
+        limit: int | None = None,
+        data: str = ".data",
+        apart: bool = False,
+    ) -> None:
         self._graphs = {name: (graph, _weights(graph)) for name, graph in graphs.items()}
-        self._limit = limit
-        bundles = [bundle for _, weights in self._graphs.values() for bundle in weights]
-        keys = Counter(bundle.shared for bundle in bundles if _is_large(bundle))
-        self._shared = {key for key, count in keys.items() if key is not None and count > 1}
-        self._sizes = {self._key(bundle): bundle.expected_bytes for bundle in bundles}
+        self._limit, self._data = limit, data
+        keys: Counter[str] = Counter()
+        for _, weights in self._graphs.values():
+            keys.update(
+                {bundle.shared for bundle in weights if bundle.shared and _is_large(bundle)}
+            )
+        self._shared = {key for key, count in keys.items() if count > 1 and not apart}
+        self._sizes = {
+            self._key(name, bundle): bundle.expected_bytes
+            for name, (_, weights) in self._graphs.items()
+            for bundle in weights
+        }
 
     @property
     def expected_bytes(self) -> int:
@@ -69,22 +85,25 @@ class GraphFiles:
         The graphs lose their weights on the way.
         """
         report = _Report(tell, len(self._sizes), self.expected_bytes)
-        data = _DataFiles(folder, self._limit, report)
-        shared: dict[Bundle | str, list[_Place]] = {}
+        data = _DataFiles(folder, self._limit, report, self._data)
+        places: dict[_Key, list[_Place]] = {}
         for name, (graph, weights) in self._graphs.items():
-            own = sum(bundle.expected_bytes for bundle in weights if not self._is_shared(bundle))
+            own = {
+                self._key(name, bundle): bundle.expected_bytes
+                for bundle in weights
+                if not self._is_shared(bundle)
+            }
+            small = sum(own.values()) < INLINE_BYTES
             for bundle, values in weights.items():
-                key = self._key(bundle)
-                if self._is_shared(bundle):
-                    if key not in shared:
-                        shared[key] = data.write(SHARED, bundle)
-                    _name_places(values, bundle, shared[key])
-                elif own < INLINE_BYTES or not _is_large(bundle):
+                key, is_shared = self._key(name, bundle), self._is_shared(bundle)
+                if not is_shared and (small or not _is_large(bundle)):
                     _put_inside(values, bundle)
                     report.written(name, bundle.expected_bytes)
                     report.finished()
-                else:
-                    _name_places(values, bundle, data.write(name, bundle))
+                    continue
+                if key not in places:
+                    places[key] = data.write(SHARED if is_shared else name, bundle)
+                _name_places(values, bundle, places[key])
             ir.save(graph, folder / name)
             for value in (value for values in weights.values() for value in values):
                 value.const_value = None
@@ -92,9 +111,11 @@ class GraphFiles:
     def _is_shared(self, bundle: Bundle) -> bool:
         return bundle.shared in self._shared
 
-    def _key(self, bundle: Bundle) -> Bundle | str:
-        """The same for all bundles that are stored once."""
-        return bundle.shared if bundle.shared and self._is_shared(bundle) else bundle
+    def _key(self, name: str, bundle: Bundle) -> _Key:
+        """The same for all bundles that are stored once; `name` is the graph's."""
+        if bundle.shared is None:
+            return bundle
+        return SHARED if self._is_shared(bundle) else name, bundle.shared
 
 
 @dataclass(frozen=True)
@@ -110,8 +131,8 @@ class _Place:
 class _DataFiles:
     """The data files of a folder, which grow."""
 
-    def __init__(self, folder: Path, limit: int | None, report: _Report) -> None:
-        self._folder, self._limit, self._report = folder, limit, report
+    def __init__(self, folder: Path, limit: int | None, report: _Report, data: str) -> None:
+        self._folder, self._limit, self._report, self._data = folder, limit, report, data
         self._lengths: dict[str, list[int]] = {}
 
     def write(self, name: str, bundle: Bundle) -> list[_Place]:
@@ -145,7 +166,7 @@ class _DataFiles:
             offset = 0
         lengths[-1] = offset + size
         suffix = f"_{len(lengths) - 1}" if len(lengths) > 1 else ""
-        return _Place(f"{name}.data{suffix}", offset, size, tensor.dtype)
+        return _Place(f"{name}{self._data}{suffix}", offset, size, tensor.dtype)
 
     def _open(self, name: str) -> BinaryIO:
         path = self._folder / name

@@ -12,6 +12,8 @@ from triptych.export.checkpoint import Checkpoint, read_json
 from triptych.export.families import exporter_for
 from triptych.export.graph_files import GraphFiles, Tell
 from triptych.export.kv_cache import cache_form, cache_ranges, store_cache
+from triptych.export.layouts import LayoutError, layout_named
+from triptych.export.layouts.written import write_layout
 from triptych.export.output import EDITABLE, output_folder, require_room
 from triptych.export.pipeline_file import pipeline_yaml
 from triptych.export.precision import RecipeFile, RecipePrecision, preset, read_recipe
@@ -49,6 +51,8 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     kv_cache: str = "fp32",
     calibration: Iterable[Request] = (),
     progress: Tell | None = None,
+    layout: str = "triptych",
+    drop_deepstack: bool = False,
 ) -> Path:
     """Writes the graphs, the processor's files and pipeline.yaml of a checkpoint; returns `out`.
 
@@ -60,8 +64,10 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     (default: one file a graph). kv_cache: how keys and values are stored while the model runs,
     "fp32", "fp16", "int8" or "int4". calibration: prompts that the scales of the last two are
     measured on, with the export itself. progress: called as each piece of a weight is written.
+    layout: whose folder is written, "triptych", "genai" or "onnx-community"; the last two have
+    no pipeline.yaml. drop_deepstack: leave DeepStack out where the layout has no place for it.
     Raises CheckpointError, FamilyError, PrecisionError, ConfigError (of a recipe), CacheFormError,
-    OutputError, or the family's own errors.
+    OutputError, LayoutError, or the family's own errors.
     Nothing is left under `out` unless the export is complete.
     """
     checkpoint, out = Path(checkpoint), Path(out)
@@ -69,6 +75,7 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     source = Checkpoint(checkpoint)
     wanted = _recipe(precision or _own_precision(source), recipe)
     wanted.check(source)
+    layout_type = layout_named(layout)
     config_place = str(checkpoint / "config.json")
     name, exporter_type = exporter_for(source.config, config_place, family=family, catalog=catalog)
     exporter = exporter_type(source, RecipePrecision(wanted.name, wanted.recipe))
@@ -78,8 +85,22 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
         "precision": wanted.name,
         "recipe": wanted.recipe.plain(),
         "kv_cache": form.name,
+        "layout": layout,
     }
+    if layout_type is not None and form.name != "fp32":
+        raise LayoutError(f"the layout {layout!r} has a cache of fp32, not {form.name}")
     with output_folder(out, record) as folder:
+        if layout_type is not None:
+            write_layout(
+                layout_type(source, wanted.name, drop_deepstack=drop_deepstack),
+                dict(exporter.graphs()),
+                source,
+                folder,
+                processor=PROCESSOR_FILES,
+                limit=max_file_size,
+                progress=progress,
+            )
+            return out
         files = GraphFiles(dict(exporter.graphs()), limit=max_file_size)
         require_room(folder, files.expected_bytes)
         files.write(folder, progress)
