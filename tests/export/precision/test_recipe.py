@@ -130,7 +130,7 @@ MISTAKES = {
         "mine.yaml:2:40: mlp.accuracy_level: 3 is not 0, 1 or 4"
     ),
     "format: 1\nmlp: {precision: int4, method: hqg}\n": (
-        "mine.yaml:2:32: mlp.method: 'hqg' is not 'rtn' or 'hqq'\n  did you mean 'hqq'?"
+        "mine.yaml:2:32: mlp.method: 'hqg' is not 'rtn', 'hqq' or 'gptq'\n  did you mean 'hqq'?"
     ),
     "format: 1\nweights:\n  - int4\n": "mine.yaml:3:3: weights: a list is not a mapping",
     "format: 1\nweights:\n  '*.q_proj.weight': 4\n": (

@@ -38,6 +38,10 @@ FLOAT_LEVEL = 1
 # Of 256 codes, the nearest is near enough.
 DEFAULT_METHOD: Mapping[str, Literal["rtn", "hqq"]] = {"int8": "rtn", "int4": "hqq"}
 
+# Looks at data, which only the decoder's linears are calibrated on; all else it leaves to `hqq`.
+GPTQ = "gptq"
+CALIBRATED: tuple[Part, ...] = ("attention", "mlp")
+
 
 class Choice(Settings):
     """What a recipe says of some weights. What is left out is said elsewhere, or by default.
@@ -45,14 +49,14 @@ class Choice(Settings):
     precision: the type that is stored. The others are for whole numbers. block: values that share
     a scale. symmetric: no zeros are stored, which saves a little and costs accuracy.
     accuracy_level: what products are computed in: 4 in int8, 1 in float32, 0 as ONNX Runtime
-    likes. method: how codes are found.
+    likes. method: how codes are found; gptq needs prompts to calibrate on.
     """
 
     precision: Stored | None = None
     block: Literal[32, 64, 128] | None = None
     symmetric: bool | None = None
     accuracy_level: Literal[0, 1, 4] | None = None
-    method: Literal["rtn", "hqq"] | None = None
+    method: Literal["rtn", "hqq", "gptq"] | None = None
 
     @model_validator(mode="after")
     def _no_blocks_of_floats(self) -> Self:
@@ -115,6 +119,9 @@ class Recipe(Settings):
         for choice in (self.default, of_part, *matching):
             found |= choice.said()
         precision: Stored = found["precision"]
+        method = found.get("method", DEFAULT_METHOD.get(precision, ""))
+        if method == GPTQ and (part not in CALIBRATED or precision not in BITS):
+            method = "hqq"
         return Scheme(
             precision,
             BlockFormat(
@@ -123,13 +130,18 @@ class Recipe(Settings):
                 symmetric=found.get("symmetric", False),
             ),
             found.get("accuracy_level", DEFAULT_LEVEL),
-            found.get("method", DEFAULT_METHOD.get(precision, "")),
+            method,
         )
 
     @property
     def precisions(self) -> set[Stored]:
         """All that it names."""
         return {said.precision for said in self._choices() if said.precision}
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether it asks for a method that needs data."""
+        return any(said.method == GPTQ for said in self._choices())
 
     @property
     def rounds_products(self) -> bool:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 import onnx_ir as ir
 
+from triptych.core.errors import TriptychError
 from triptych.core.ports import Array
 from triptych.export.builder import FLOAT, FLOAT16, GraphBuilder
 from triptych.export.checkpoint import Weight
@@ -15,7 +16,7 @@ from triptych.export.experts import Experts
 from triptych.export.precision.block_experts import ExpertsError, block_experts
 from triptych.export.precision.block_storage import BlockStorage
 from triptych.export.precision.floats import Float
-from triptych.export.precision.recipe import Recipe
+from triptych.export.precision.recipe import GPTQ, Recipe
 from triptych.export.precision.sources import BlockSource, Quantized
 from triptych.export.precision.storage import Part, Storage
 
@@ -29,6 +30,10 @@ BLOCK_TOLERANCE = 0.05
 ROUTERS = "*.mlp.gate.weight"
 """The names of the weights that send tokens to experts. They stay float32 whatever a recipe says:
 the experts that a token meets should not depend on how weights are stored."""
+
+
+class UncalibratedError(TriptychError):
+    """A weight that a recipe wants calibrated, and that nobody calibrated."""
 
 
 class RecipePrecision:
@@ -70,6 +75,12 @@ class _PartStorage:
         self._recipe, self._part, self._given = recipe, part, given
 
     def linear(self, graph: GraphBuilder, x: ir.Value, weight: Weight) -> ir.Value:
+        calibrated = weight.name in self._given or weight.packed is not None
+        if self._recipe.scheme(self._part, weight.name).method == GPTQ and not calibrated:
+            raise UncalibratedError(
+                f"{weight.name}: the recipe asks for gptq, which finds blocks on prompts, and none "
+                f"were found. export_checkpoint finds them."
+            )
         return self._storage(weight).linear(graph, x, weight)
 
     def rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
@@ -95,7 +106,9 @@ class _PartStorage:
             return FLOATS[scheme.precision].experts(graph, x, scores, experts)
 
         def blocked(weight: Weight) -> BlockSource:
-            return Quantized(weight, scheme.format, scheme.method)
+            # No one prompt meets all experts often enough to calibrate them.
+            method = "hqq" if scheme.method == GPTQ else scheme.method
+            return Quantized(weight, scheme.format, method)
 
         level = scheme.accuracy_level
         return block_experts(graph, x, scores, experts, blocked, scheme.format, level)
