@@ -30,8 +30,8 @@ FLAGS = {
     "run": f"--text --image --video --system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --no-stream --json "
     "--verbose --debug",
     "chat": f"--system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --verbose --debug",
-    "export": "--precision --recipe --family --max-file-size --kv-cache --calibration --plugin "
-    "--debug",
+    "export": "--precision --recipe --family --max-file-size --kv-cache --calibration --layout "
+    "--drop-deepstack --plugin --debug",
     "import": "--out --suffix --debug",
     "verify": "--against --html --steps --plugin --json --debug",
     "check": f"{PIPELINE_FLAGS} --debug",

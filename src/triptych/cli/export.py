@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
 CACHES = ("fp32", "fp16", "int8", "int4")
+LAYOUTS = ("triptych", "genai", "onnx-community")
 
 EXAMPLES = args.examples(
     (
@@ -36,6 +37,10 @@ EXAMPLES = args.examples(
     (
         "A cache of a quarter of the size, for long conversations:",
         "triptych export Qwen3-VL-2B-Instruct models/long --precision int4 --kv-cache int8",
+    ),
+    (
+        "For transformers.js, in a browser; or, with --layout genai, for ONNX Runtime GenAI:",
+        "triptych export Qwen3-0.6B models/web --layout onnx-community --precision int4",
     ),
     (
         "Does it compute the same?",
@@ -97,6 +102,22 @@ def export(  # noqa: PLR0913  # one parameter per flag
             "(default: drawn scenes).",
         ),
     ] = None,
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(LAYOUTS),
+            help="Whose folder is written: another tool then runs it, and so does Triptych.",
+            autocompletion=lambda: list(LAYOUTS),
+        ),
+    ] = "triptych",
+    drop_deepstack: Annotated[
+        bool,
+        typer.Option(
+            "--drop-deepstack",
+            help="Leave DeepStack out, which other tools have no place for: answers about images "
+            "will differ from the model's.",
+        ),
+    ] = False,
     plugin: args.Plugin = None,
     debug: args.Debug = False,
 ) -> None:
@@ -127,8 +148,12 @@ def export(  # noqa: PLR0913  # one parameter per flag
                 kv_cache=kv_cache,
                 calibration=calibration_requests(calibration),
                 progress=tell,
+                layout=layout,
+                drop_deepstack=drop_deepstack,
             )
         stored = (read_record(out) or {}).get("precision")
         typer.echo(f"{out}: exported {checkpoint.name or checkpoint} with {stored} weights")
+        if drop_deepstack:
+            typer.echo("  without DeepStack: its answers about images differ from the model's")
         typer.echo(f"  try it:  triptych run {out} --text 'Hello'")
         typer.echo(f"  check:   triptych verify {out} --against {checkpoint}")

@@ -13,11 +13,11 @@ import triptych
 from tests.export.qwen2_vl.checkpoints import VL_SHAPES, vl_checkpoint
 from tests.export.text_checkpoints import TEXT_SHAPES, text_checkpoint
 from triptych import Request
+from triptych.cli import export
 from triptych.core.graph_header import read_header
 from triptych.core.prompt import Prompt
 from triptych.export import export_checkpoint, graph_files
-from triptych.export.kv_cache import CacheFormError
-from triptych.export.layouts import LayoutError
+from triptych.export.layouts import LAYOUTS, LayoutError
 
 SCENE = Path(__file__).parents[3] / "examples" / "images" / "scene.png"
 PROMPT = [5, 17, 33, 8, 60, 2, 41]
@@ -155,6 +155,12 @@ def test_what_a_layout_cannot_hold_is_refused(tiny_checkpoint, text, tmp_path):
         export_checkpoint(tiny_checkpoint, tmp_path / "out", layout="genai")
     with pytest.raises(LayoutError, match=r"no layout 'gen-ai'.*Did you mean 'genai'"):
         export_checkpoint(text("qwen3, tied"), tmp_path / "out", layout="gen-ai")
-    with pytest.raises((LayoutError, CacheFormError), match="a cache of fp32, not int8"):
+    with pytest.raises(LayoutError, match="has a place for DeepStack"):
+        export_checkpoint(tiny_checkpoint, tmp_path / "out", drop_deepstack=True)
+    with pytest.raises(LayoutError, match="a cache of fp32, not int8"):
         export_checkpoint(text("qwen3, tied"), tmp_path / "out", layout="genai", kv_cache="int8")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_knows_every_layout():
+    assert export.LAYOUTS == LAYOUTS
