@@ -5,18 +5,27 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from triptych.core.catalog import Catalog
 from triptych.core.request import Request
 from triptych.export.checkpoint import Checkpoint, read_json
+from triptych.export.exporter import Exporter
 from triptych.export.families import exporter_for
+from triptych.export.gptq import MeasuringPrecision, calibrated, decoder_inputs, hollow
 from triptych.export.graph_files import GraphFiles, Tell
 from triptych.export.kv_cache import cache_form, cache_ranges, store_cache
 from triptych.export.layouts import LayoutError, layout_named
 from triptych.export.layouts.written import write_layout
 from triptych.export.output import EDITABLE, output_folder, require_room
 from triptych.export.pipeline_file import pipeline_yaml
-from triptych.export.precision import RecipeFile, RecipePrecision, preset, read_recipe
+from triptych.export.precision import (
+    BlockSource,
+    RecipeFile,
+    RecipePrecision,
+    preset,
+    read_recipe,
+)
 
 # What every exporter calls the graph that keeps the cache.
 DECODER = "decoder.onnx"
@@ -63,11 +72,12 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     max_file_size: bytes after which weights beside a graph are continued in another file
     (default: one file a graph). kv_cache: how keys and values are stored while the model runs,
     "fp32", "fp16", "int8" or "int4". calibration: prompts that the scales of the last two are
-    measured on, with the export itself. progress: called as each piece of a weight is written.
+    measured on, with the export itself, and weights are quantized on where the recipe's method is
+    gptq. progress: called as each piece of a weight is written.
     layout: whose folder is written, "triptych", "genai" or "onnx-community"; the last two have
     no pipeline.yaml. drop_deepstack: leave DeepStack out where the layout has no place for it.
-    Raises CheckpointError, FamilyError, PrecisionError, ConfigError (of a recipe), CacheFormError,
-    OutputError, LayoutError, or the family's own errors.
+    Raises CheckpointError, FamilyError, PrecisionError, ConfigError (of a recipe),
+    CacheFormError, CalibrationError, OutputError, LayoutError, or the family's own errors.
     Nothing is left under `out` unless the export is complete.
     """
     checkpoint, out = Path(checkpoint), Path(out)
@@ -78,7 +88,6 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     layout_type = layout_named(layout)
     config_place = str(checkpoint / "config.json")
     name, exporter_type = exporter_for(source.config, config_place, family=family, catalog=catalog)
-    exporter = exporter_type(source, RecipePrecision(wanted.name, wanted.recipe))
     record = {
         "format": 1,
         "family": name,
@@ -93,6 +102,15 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     if layout_type is not None and form.name != "fp32":
         raise LayoutError(f"the layout {layout!r} has a cache of fp32, not {form.name}")
     with output_folder(out, record) as folder:
+        given: dict[str, BlockSource] = {}
+        if wanted.recipe.calibrated:
+            calibration = list(calibration)
+            with TemporaryDirectory(dir=folder.parent) as aside:
+                given = _calibrated(
+                    source, exporter_type, wanted, calibration, catalog, Path(aside)
+                )
+        precise = RecipePrecision(wanted.name, wanted.recipe, given=given)
+        exporter = exporter_type(source, precise)
         if layout_type is not None:
             write_layout(
                 layout_type(source, wanted.name, drop_deepstack=drop_deepstack),
@@ -107,21 +125,46 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
         files = GraphFiles(dict(exporter.graphs()), limit=max_file_size)
         require_room(folder, files.expected_bytes)
         files.write(folder, progress)
-        for file in PROCESSOR_FILES:
-            if (found := source.optional_file(file)) is not None:
-                shutil.copyfile(found, folder / file)
-        generation = source.optional_file("generation_config.json")
-        text = pipeline_yaml(
-            source=checkpoint.resolve().name,
-            precision=wanted.name,
-            stages=exporter.stages,
-            generation=read_json(generation) if generation else None,
-        )
-        (folder / EDITABLE).write_text(text, encoding="utf-8")
+        _write_rest(source, exporter, wanted.name, folder)
         if form.name != "fp32":
             ranges = cache_ranges(folder, calibration, catalog=catalog) if form.bits else None
             store_cache(folder / DECODER, form, ranges)
     return out
+
+
+def _write_rest(source: Checkpoint, exporter: Exporter, precision: str, folder: Path) -> None:
+    """What a pipeline has beside its graphs."""
+    for file in PROCESSOR_FILES:
+        if (found := source.optional_file(file)) is not None:
+            shutil.copyfile(found, folder / file)
+    generation = source.optional_file("generation_config.json")
+    text = pipeline_yaml(
+        source=source.folder.resolve().name,
+        precision=precision,
+        stages=exporter.stages,
+        generation=read_json(generation) if generation else None,
+    )
+    (folder / EDITABLE).write_text(text, encoding="utf-8")
+
+
+def _calibrated(
+    source: Checkpoint,
+    exporter_type: type[Exporter],
+    wanted: RecipeFile,
+    requests: Iterable[Request],
+    catalog: Catalog,
+    folder: Path,
+) -> dict[str, BlockSource]:
+    """What GPTQ finds: the stages before the decoder are exported and run to get its inputs."""
+    precision = MeasuringPrecision(wanted.name, wanted.recipe)
+    exporter = exporter_type(source, precision)
+    graphs = dict(exporter.graphs())
+    decoder = graphs[DECODER]
+    graphs[DECODER] = hollow(decoder, precision.linears)
+    GraphFiles(graphs).write(folder)
+    _write_rest(source, exporter, wanted.name, folder)
+    prompts = decoder_inputs(folder, requests, catalog=catalog)
+    return calibrated(decoder, precision.linears, prompts, folder)
 
 
 def _own_precision(checkpoint: Checkpoint) -> str:
