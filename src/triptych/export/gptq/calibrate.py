@@ -89,7 +89,7 @@ def _quantized(
     layer: Layer, linears: Sequence[Linear], live: Sequence[Values], folder: Path
 ) -> dict[str, BlockSource]:
     """Quantizes the linears of one layer, and takes each prompt through it."""
-    weights = {each.weight.name: each.weight.read().astype(np.float32) for each in linears}
+    weights = {each.weight.name: np.asarray(each.weight.read(), np.float32) for each in linears}
     inputs = list(dict.fromkeys(each.x for each in linears))
     wanted = list(dict.fromkeys([*layer.makes, *inputs]))
     if not wanted:
