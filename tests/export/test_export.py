@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from tests.export.checkpoints import SHAPES, random_checkpoint
 from tests.export.graphs import Graphs
@@ -19,6 +19,7 @@ from triptych.core.catalog import UnknownComponent
 from triptych.core.graph_header import read_header
 from triptych.export import export_checkpoint, graph_files
 from triptych.export.families import FamilyError
+from triptych.export.precision.stored import stored_weights
 
 UNTIED = SHAPES["untied, one kv head"]
 
@@ -119,7 +120,27 @@ def test_a_tied_table_is_stored_once_for_both_graphs(tmp_path, monkeypatch, inli
     assert (out / "embeddings.onnx").stat().st_size < 1000
     table = load_file(checkpoint / "model.safetensors")["model.language_model.embed_tokens.weight"]
     found = Graphs(out).embed(np.arange(tied.vocabulary)[None])[0]
-    np.testing.assert_allclose(found, table, rtol=1e-3 if precision == "fp16" else 0)
+    expected = table.astype(np.float16) if precision == "fp16" else table
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("inline", [0, graph_files.INLINE_BYTES])
+def test_what_fp16_cannot_hold_stays_fp32_in_every_graph_that_has_it(tmp_path, monkeypatch, inline):
+    monkeypatch.setattr(graph_files, "INLINE_BYTES", inline)
+    checkpoint = random_checkpoint(tmp_path / "checkpoint")
+    weights = load_file(checkpoint / "model.safetensors")
+    table = weights["model.language_model.embed_tokens.weight"]
+    table[3, 5] = -70_000.0
+    down = weights["model.language_model.layers.1.mlp.down_proj.weight"]
+    down[2, 1] = 1e6
+    save_file(weights, checkpoint / "model.safetensors")
+    out = export_checkpoint(checkpoint, tmp_path / "out", precision="fp16")
+    np.testing.assert_array_equal(Graphs(out).embed(np.arange(len(table))[None])[0], table)
+    stored = stored_weights(out)
+    np.testing.assert_array_equal(
+        stored["model.language_model.layers.1.mlp.down_proj.weight"](), down
+    )
+    assert np.isfinite(some_logits(out)).all()
 
 
 def test_untied_tables_are_stored_with_their_graphs(tmp_path):
@@ -303,7 +324,8 @@ def test_what_is_offered_can_be_read_without_the_extra():
     """The catalog lists exporters where onnx_ir is not installed."""
     script = (
         "import sys; sys.modules['onnx_ir'] = None;"
-        "from triptych.core.catalog import Catalog; print('qwen3_vl' in Catalog().names('exporters'));"
+        "from triptych.core.catalog import Catalog;"
+        "print('qwen3_vl' in Catalog().names('exporters'));"
         "import triptych.export;"
         "\ntry: triptych.export.export_checkpoint"
         "\nexcept triptych.export.MissingExtra as error: print(error)"

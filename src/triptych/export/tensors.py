@@ -85,6 +85,9 @@ class LateTensor(ir.LazyTensor):
             self._settled = self.form.settle() if self.form.settle else self.form.dtype
         return self._settled
 
+    def __repr__(self) -> str:
+        return f"LateTensor({self.name!r}, {list(self.form.shape)})"
+
     def _whole(self) -> ir.TensorProtocol:
         return ir.Tensor(self.bundle.arrays()[self.bundle.tensors.index(self)], name=self.name)
 
