@@ -14,7 +14,7 @@ from tests.export.qwen2_vl.checkpoints import VL_SHAPES, vl_checkpoint
 from tests.export.text_checkpoints import TEXT_SHAPES, text_checkpoint
 from triptych import Request
 from triptych.core.prompt import Prompt
-from triptych.export import export_checkpoint
+from triptych.export import export_checkpoint, graph_files
 
 pytestmark = pytest.mark.external
 
@@ -79,10 +79,23 @@ def test_transformers_js_says_the_same(case, tmp_path):
     assert [node(folder, DTYPES[precision], {"ids": ids}) for ids in PROMPTS] == expected
 
 
-@pytest.mark.parametrize("name", ["Qwen2-VL, tied", "Qwen2.5-VL, tied"])
-def test_transformers_js_says_the_same_of_a_picture(tmp_path, name):
-    checkpoint = vl_checkpoint(tmp_path / "checkpoint", VL_SHAPES[name])
-    pipe = triptych.load(export_checkpoint(checkpoint, tmp_path / "own"))
+def test_weights_beside_the_graph_are_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(graph_files, "INLINE_BYTES", 0)
+    checkpoint = text_checkpoint(tmp_path / "checkpoint", TEXT_SHAPES["qwen3, tied"])
+    one = export_checkpoint(checkpoint, tmp_path / "genai", layout="genai")
+    several = export_checkpoint(
+        checkpoint, tmp_path / "js", layout="onnx-community", max_file_size=200_000
+    )
+    assert (one / "model.onnx.data").exists()
+    assert (several / "onnx" / "model.onnx_data_1").exists()
+    ids = PROMPTS[0]
+    said = run(sys.executable, HERE / "genai_greedy.py", one, NEW, *ids)
+    assert node(several, "fp32", {"ids": ids}) == said
+    assert len(said) == NEW
+
+
+def seen(pipe):
+    """What a picture and a question about it become."""
     request = Request("What is this?", images=[SCENE])
     pixels = pipe.run_until("pixel_values", request)
     given = {
@@ -91,6 +104,23 @@ def test_transformers_js_says_the_same_of_a_picture(tmp_path, name):
         "width": pixels.shape[1],
         "grid": pipe.run_until("image_grid_thw", request)[0].tolist(),
     }
+    return given, list(pipe.generate(request, no_sample=True, max_new_tokens=NEW).tokens)
+
+
+@pytest.mark.parametrize("name", ["Qwen2-VL, tied", "Qwen2.5-VL, tied"])
+def test_transformers_js_says_the_same_of_a_picture(tmp_path, name):
+    checkpoint = vl_checkpoint(tmp_path / "checkpoint", VL_SHAPES[name])
+    given, expected = seen(triptych.load(export_checkpoint(checkpoint, tmp_path / "own")))
     folder = export_checkpoint(checkpoint, tmp_path / "out", layout="onnx-community")
-    expected = pipe.generate(request, no_sample=True, max_new_tokens=NEW).tokens
-    assert node(folder, "fp32", given) == list(expected)
+    assert node(folder, "fp32", given) == expected
+
+
+def test_without_deepstack_transformers_js_says_what_triptych_says_without_it(
+    tiny_checkpoint, tmp_path
+):
+    options = {"layout": "onnx-community", "drop_deepstack": True}
+    folder = export_checkpoint(tiny_checkpoint, tmp_path / "out", **options)
+    with pytest.warns(UserWarning, match="leaves DeepStack out"):
+        pipe = triptych.load(folder)
+    given, expected = seen(pipe)
+    assert node(folder, "fp32", given) == expected
