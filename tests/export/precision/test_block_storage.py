@@ -194,6 +194,17 @@ def test_norms_and_biases_stay_float(tmp_path):
     assert kinds["MatMul"] == kinds["FusedMatMul"] == 0
 
 
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", np.float32), ("fp16", np.float16)])
+def test_floats_are_found_as_the_checkpoint_has_them(tmp_path, precision, dtype):
+    checkpoint = random_checkpoint(tmp_path / "checkpoint")
+    folder = export_checkpoint(checkpoint, tmp_path / "out", precision=precision)
+    original, held = load_file(checkpoint / WEIGHTS), stored_weights(folder)
+    assert set(held) == set(original)
+    for name, weight in original.items():
+        rounded = weight.astype(dtype).astype(np.float32)
+        np.testing.assert_array_equal(held[name]().reshape(weight.shape), rounded, err_msg=name)
+
+
 class Given:
     """Blocks of one weight that somebody made: all zeros, but for the first row."""
 

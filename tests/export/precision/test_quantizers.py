@@ -7,7 +7,8 @@ import pytest
 
 from triptych.export.precision.blocks import BlockFormat, cut
 from triptych.export.precision.quantizers import QUANTIZERS, hqq, rtn
-from triptych.export.precision.quantizers.hqq import block_errors
+from triptych.export.precision.quantizers.hqq import _fitted, block_errors
+from triptych.export.precision.quantizers.rtn import ranges
 
 RANDOM = np.random.default_rng(0)
 HEAVY = (0.02 * RANDOM.standard_t(3, (64, 512))).astype(np.float32)
@@ -53,6 +54,15 @@ def test_hqq_beats_round_to_nearest_by_its_own_measure_and_by_squares(size, symm
     assert errors(hqq, HEAVY, form).sum() < errors(rtn, HEAVY, form).sum()
     squares = [((HEAVY - q(HEAVY, form).dequantized()) ** 2).sum() for q in (hqq, rtn)]
     assert squares[0] < 0.98 * squares[1]
+
+
+def test_hqq_forgives_the_one_value_that_fits_no_step():
+    """Whole numbers from 0 to 15, and one value beyond: steps stay near 1, not 1.04."""
+    values = RANDOM.integers(0, 16, (1, 1, 128)).astype(np.float32)
+    values[0, 0, :2] = 0, 15.6
+    form = BlockFormat(4, 128)
+    assert ranges(values, form)[0].item() == pytest.approx(1.04)
+    assert _fitted(values, form)[0].item() == pytest.approx(1, abs=5e-4)
 
 
 def test_hqq_leaves_rows_their_length():
