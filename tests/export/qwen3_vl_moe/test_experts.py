@@ -19,6 +19,8 @@ from tests.export.graphs import Graphs
 from tests.export.qwen3_vl_moe.checkpoints import MOE_SHAPES, TinyMoeShape
 from tests.export.reference import Prompt, Reference
 from triptych.core.catalog import Catalog
+from triptych.core.graph import session_options
+from triptych.core.stages import Runtime
 from triptych.export import export_checkpoint
 from triptych.export.builder import FLOAT, GraphBuilder
 from triptych.export.checkpoint import Checkpoint, CheckpointError, Weight
@@ -84,7 +86,8 @@ class Layer:
         storage = precision_named(precision).part("mlp")
         graph.output("y", storage.experts(graph, given, routing, experts), FLOAT, ["T", "H"])
         model = ir.to_proto(graph.model()).SerializeToString()
-        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        options = session_options(Runtime())
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         return session.run(None, {"x": x, "scores": scores})[0]
 
     def by_hand(self, x, scores, chosen):
