@@ -58,10 +58,14 @@ def run(*command, given=None):
     return json.loads(done.stdout)
 
 
-def node(folder, dtype, given):
+def node_program():
     program = shutil.which("node")
     assert program, "these tests run transformers.js, which needs Node 20 (node) on the PATH"
-    return run(program, HERE / "transformers_greedy.mjs", folder, dtype, NEW, given=given)
+    return program
+
+
+def node(folder, dtype, given):
+    return run(node_program(), HERE / "transformers_greedy.mjs", folder, dtype, NEW, given=given)
 
 
 def test_onnx_runtime_genai_says_the_same(case, tmp_path):
@@ -77,6 +81,15 @@ def test_transformers_js_says_the_same(case, tmp_path):
         checkpoint, tmp_path / "out", precision=precision, layout="onnx-community"
     )
     assert [node(folder, DTYPES[precision], {"ids": ids}) for ids in PROMPTS] == expected
+
+
+def test_both_turn_a_message_into_the_same_ids(tmp_path):
+    checkpoint = text_checkpoint(tmp_path / "checkpoint", TEXT_SHAPES["qwen3, tied"])
+    genai = export_checkpoint(checkpoint, tmp_path / "genai", layout="genai")
+    script = export_checkpoint(checkpoint, tmp_path / "js", layout="onnx-community")
+    ids = triptych.load(genai).run_until("input_ids", Request("Hello there")).ravel().tolist()
+    assert run(sys.executable, HERE / "genai_prompt.py", genai, "Hello there") == ids
+    assert run(node_program(), HERE / "transformers_prompt.mjs", script, "Hello there") == ids
 
 
 def test_weights_beside_the_graph_are_found(tmp_path, monkeypatch):

@@ -103,6 +103,14 @@ def test_transformers_js_is_told_where_the_weights_are(text, tmp_path, monkeypat
     assert said(several) == said(export_checkpoint(checkpoint, tmp_path / "own"))
 
 
+@pytest.mark.parametrize("layout", GRAPHS)
+def test_the_chat_template_is_also_where_older_tools_look(text, tmp_path, layout):
+    out = export_checkpoint(text("qwen3, tied"), tmp_path / "out", layout=layout)
+    config = json.loads((out / "tokenizer_config.json").read_text())
+    assert config["chat_template"] == (out / "chat_template.jinja").read_text()
+    assert config["eos_token"] == "<|im_end|>"
+
+
 def test_a_table_that_is_also_the_head_is_stored_once_in_a_graph(text, tmp_path, monkeypatch):
     monkeypatch.setattr(graph_files, "INLINE_BYTES", 0)
     monkeypatch.setattr(graph_files, "EXTERNAL_BYTES", 0)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from triptych.export.checkpoint import Checkpoint
 from triptych.export.graph_files import GraphFiles, Tell
+from triptych.export.layouts.files import put_template
 from triptych.export.layouts.layout import Layout
 from triptych.export.output import require_room
 
@@ -37,4 +38,5 @@ def write_layout(
     for name in processor:
         if (found := checkpoint.optional_file(name)) is not None:
             shutil.copyfile(found, folder / name)
+    put_template(folder)
     layout.finish(folder)
