@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
+from triptych.cli.calibration import calibration_requests
 from triptych.core.catalog import Catalog
 from triptych.core.config.load import load_spec
 from triptych.core.ports import Array
@@ -43,6 +44,15 @@ PLAIN = """
 format: 1
 default: {precision: int4, block: 32, method: rtn}
 """
+# What the preset int4 says, with other methods than its own, which is hqq.
+OTHERS = """
+format: 1
+default: {{precision: int4, block: 32, method: {method}}}
+vision: int8
+embeddings: int8
+head: int8
+"""
+METHODS = ("rtn", "gptq")
 
 REFERENCE = "fp32"
 # Answers whose tokens' likelihoods are compared, of each task.
@@ -79,12 +89,19 @@ def main() -> None:
         root = Path(folder)
         (root / "int4-plain-rtn.yaml").write_text(PLAIN, encoding="utf-8")
         recipes = [*map(preset, given.precisions), read_recipe(root / "int4-plain-rtn.yaml")]
+        for method in METHODS:
+            path = root / f"int4-{method}.yaml"
+            path.write_text(OTHERS.format(method=method), encoding="utf-8")
+            recipes.append(read_recipe(path))
         recipes += [read_recipe(path) for path in given.recipe]
         folders = {}
         for recipe in recipes:
             tell(f"exporting {recipe.name}")
             folders[recipe.name] = export_checkpoint(
-                given.checkpoint, root / recipe.name, recipe=recipe
+                given.checkpoint,
+                root / recipe.name,
+                recipe=recipe,
+                calibration=calibration_requests(given.calibration),
             )
         rows = measured(folders, questions)
     sys.stdout.write(table(rows) + "\n")
@@ -99,6 +116,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/sketch"))
     parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
     parser.add_argument("--recipe", type=Path, nargs="*", default=[], help="further recipes")
+    parser.add_argument(
+        "--calibration", type=Path, help="pictures and texts for gptq (default: drawn scenes)"
+    )
     parser.add_argument("--per-task", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="where to write the figures")

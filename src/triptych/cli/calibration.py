@@ -1,4 +1,4 @@
-"""What a quantized cache is measured on."""
+"""What a quantized cache is measured on, and weights where a recipe's method is gptq."""
 
 from __future__ import annotations
 

@@ -98,8 +98,8 @@ def export(  # noqa: PLR0913  # one parameter per flag
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Pictures, and texts (*.txt), that an int8 or int4 cache is measured on "
-            "(default: drawn scenes).",
+            help="Pictures, and texts (*.txt), that an int8 or int4 cache is measured on, or a "
+            "recipe's gptq (default: drawn scenes).",
         ),
     ] = None,
     layout: Annotated[

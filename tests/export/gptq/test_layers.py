@@ -120,7 +120,7 @@ def logits(folder, request):
 def test_a_layer_is_calibrated_on_what_the_quantized_layers_before_it_give(
     prompts, measured, tmp_path, monkeypatch
 ):
-    """Where all blocks stand for zero, every layer reads the embeddings as its own norm has them."""
+    """Where all blocks stand for zero, a layer reads the embeddings as its own norm has them."""
     decoder, linears = measured
     hessians = []
 
