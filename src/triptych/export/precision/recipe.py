@@ -40,6 +40,9 @@ DEFAULT_METHOD: Mapping[str, Literal["rtn", "hqq"]] = {"int8": "rtn", "int4": "h
 
 # Looks at data, which only the decoder's linears are calibrated on; all else it leaves to `hqq`.
 GPTQ = "gptq"
+ROUTERS = "*.mlp.gate.weight"
+"""The names of the weights that send tokens to experts. They stay float32 whatever a recipe says:
+the experts that a token meets should not depend on how weights are stored."""
 CALIBRATED: tuple[Part, ...] = ("attention", "mlp")
 
 
@@ -112,7 +115,9 @@ class Recipe(Settings):
     weights: dict[Annotated[str, Field(min_length=1)], Said] = Field(default_factory=dict)
 
     def scheme(self, part: Part, name: str) -> Scheme:
-        """How the weight of that name is stored in a part of a model."""
+        """How the weight of that name is stored in a part of a model; ROUTERS stay float32."""
+        if fnmatchcase(name, ROUTERS):
+            return Scheme("fp32", BlockFormat(max(BITS.values()), DEFAULT_BLOCK), DEFAULT_LEVEL, "")
         of_part: Choice = getattr(self, part)
         matching = [said for pattern, said in self.weights.items() if fnmatchcase(name, pattern)]
         found: dict[str, Any] = {}

@@ -16,7 +16,7 @@ from triptych.export.experts import Experts
 from triptych.export.precision.block_experts import ExpertsError, block_experts
 from triptych.export.precision.block_storage import BlockStorage
 from triptych.export.precision.floats import Float
-from triptych.export.precision.recipe import GPTQ, Recipe
+from triptych.export.precision.recipe import GPTQ, ROUTERS, Recipe
 from triptych.export.precision.sources import BlockSource, Quantized
 from triptych.export.precision.storage import Part, Storage
 
@@ -26,10 +26,6 @@ FLOATS: Mapping[str, Float] = {"fp32": Float("fp32", FLOAT), "fp16": Float("fp16
 FLOAT_TOLERANCE = 1e-4
 # Products below float32 round their left side to int8, layer after layer.
 BLOCK_TOLERANCE = 0.05
-
-ROUTERS = "*.mlp.gate.weight"
-"""The names of the weights that send tokens to experts. They stay float32 whatever a recipe says:
-the experts that a token meets should not depend on how weights are stored."""
 
 
 class UncalibratedError(TriptychError):
@@ -114,8 +110,6 @@ class _PartStorage:
         return block_experts(graph, x, scores, experts, blocked, scheme.format, level)
 
     def _storage(self, weight: Weight) -> Float | BlockStorage:
-        if fnmatchcase(weight.name, ROUTERS):
-            return FLOATS["fp32"]
         scheme = self._recipe.scheme(self._part, weight.name)
         if scheme.precision in FLOATS:
             return FLOATS[scheme.precision]
