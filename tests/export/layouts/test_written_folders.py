@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnxruntime import InferenceSession
 
 import triptych
 from tests.export.qwen2_vl.checkpoints import VL_SHAPES, vl_checkpoint
 from tests.export.text_checkpoints import TEXT_SHAPES, text_checkpoint
 from triptych import Request
 from triptych.cli import export
+from triptych.core.graph import session_options
 from triptych.core.graph_header import read_header
 from triptych.core.prompt import Prompt
+from triptych.core.stages import Runtime
 from triptych.export import export_checkpoint, graph_files
 from triptych.export.layouts import LAYOUTS, LayoutError
 
@@ -28,6 +31,13 @@ def said(folder, **overrides):
     pipe = triptych.load(folder, overrides=overrides)
     sampling = {"no_sample": True, "max_new_tokens": 24}
     return list(pipe.begin(Prompt(np.array(PROMPT)), sampling).reply.tokens)
+
+
+def logits(graph, feeds):
+    """Those that a graph gives in ONNX Runtime."""
+    options = session_options(Runtime())
+    session = InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    return session.run(["logits"], feeds)[0]
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +135,35 @@ def test_a_table_that_is_also_the_head_is_stored_once_in_a_graph(text, tmp_path,
     ]
     weights = (text("qwen3, tied") / "model.safetensors").stat().st_size
     assert sizes[0] == sizes[1] <= weights
+
+
+def test_no_two_graphs_of_transformers_js_share_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(graph_files, "INLINE_BYTES", 0)
+    checkpoint = vl_checkpoint(tmp_path / "checkpoint", VL_SHAPES["Qwen2-VL, tied"])
+    out = export_checkpoint(checkpoint, tmp_path / "out", layout="onnx-community")
+    graphs = ("decoder_model_merged", "embed_tokens", "vision_encoder")
+    files = [f"{graph}.onnx{data}" for graph in graphs for data in ("", "_data")]
+    assert sorted(path.name for path in (out / "onnx").iterdir()) == files
+
+
+@pytest.mark.parametrize("keep", [0, 1, 3])
+def test_transformers_js_gets_the_last_logits_that_it_asks_for(text, tmp_path, keep):
+    checkpoint = text("qwen3, tied")
+    whole = export_checkpoint(checkpoint, tmp_path / "whole", layout="genai") / "model.onnx"
+    out = export_checkpoint(checkpoint, tmp_path / "out", layout="onnx-community")
+    feeds = {
+        "input_ids": np.array([PROMPT, PROMPT[::-1]]),
+        "attention_mask": np.ones((2, len(PROMPT)), np.int64),
+        "position_ids": np.tile(np.arange(len(PROMPT)), (2, 1)),
+    }
+    for port in read_header(whole).inputs:
+        if port.name.startswith("past"):
+            feeds[port.name] = np.zeros((2, 2, 0, 128), np.float32)
+    expected = logits(whole, feeds)
+    feeds["num_logits_to_keep"] = np.array(keep)
+    found = logits(out / "onnx" / "model.onnx", feeds)
+    assert expected.shape == (2, len(PROMPT), 263)
+    np.testing.assert_allclose(found, expected[:, -keep:], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["Qwen2-VL, tied", "Qwen2.5-VL, tied"])
