@@ -11,7 +11,7 @@ def stages() -> list[Component]:
         Component(
             name="mrope",
             target="triptych.plugins.positions.mrope:MRope",
-            summary="3D positions (time, height, width) of the Qwen-VL models, for text and images.",
+            summary="3D positions (time, height, width) of the Qwen-VL models, for text and media.",
             main="merge_size",
         ),
         Component(
