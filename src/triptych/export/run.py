@@ -84,7 +84,9 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     form, catalog = cache_form(kv_cache), catalog or Catalog()
     source = Checkpoint(checkpoint)
     wanted = _recipe(precision or _own_precision(source), recipe)
-    wanted.check(source)
+    if recipe is not None:
+        # The patterns of a precision need not suit every family; those of a file have to.
+        wanted.check(source)
     layout_type = layout_named(layout)
     config_place = str(checkpoint / "config.json")
     name, exporter_type = exporter_for(source.config, config_place, family=family, catalog=catalog)

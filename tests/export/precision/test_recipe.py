@@ -167,3 +167,14 @@ def test_a_pattern_that_nothing_matches_is_a_mistake(read):
         "form\n  did you mean 'lm_head.weight'?\n"
         "  patterns match whole names; * stands for any text, dots included"
     )
+
+
+def test_int4_keeps_what_many_heads_share_in_8_bits():
+    scheme = preset("int4").recipe.scheme
+    layer = "model.layers.3.self_attn"
+    names = ("q_proj", "k_proj", "v_proj", "o_proj")
+    bits = [scheme("attention", f"{layer}.{name}.weight").format.bits for name in names]
+    assert bits == [4, 8, 8, 4]
+    assert scheme("mlp", "model.layers.3.mlp.down_proj.weight").format.bits == 4
+    parts = ("vision", "embeddings", "head")
+    assert {scheme(part, "x").format.bits for part in parts} == {8}
