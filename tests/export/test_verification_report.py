@@ -13,6 +13,7 @@ import pytest
 from triptych.export.verification.comparison import Check, Compared, Kind, check, worst
 from triptych.export.verification.page import page
 from triptych.export.verification.result import Verification
+from triptych.export.verification.tolerances import between, of_logits
 from triptych.export.verification.words import in_words
 
 
@@ -173,3 +174,23 @@ def test_the_page_refers_to_nothing_outside(found):
 
 def test_the_page_follows_light_and_dark(found):
     assert "prefers-color-scheme: dark" in page(found)
+
+
+@pytest.mark.parametrize(
+    ("forms", "tolerance"),
+    [
+        (({"fp32"}, {"fp32"}), 1e-4),
+        (({"int4", "int8"}, {"int8", "int4"}), 1e-4),
+        (({"fp16"}, {"fp32"}), 1e-2),
+        (({"int8"}, {"int4", "int8"}), 0.6),
+        (({"unknown"}, {"unknown"}), 1e-2),
+    ],
+)
+def test_between_two_pipelines_the_coarsest_weights_decide(forms, tolerance):
+    assert between(*forms) == tolerance
+
+
+def test_a_rounded_cache_widens_what_logits_may_differ_by():
+    assert of_logits(1e-4, "fp32", "fp32") == 1e-4
+    assert of_logits(1e-4, "fp32", "int8") == 0.1
+    assert of_logits(0.6, "int8") == 0.6

@@ -150,3 +150,15 @@ def test_a_pipeline_that_was_made_elsewhere_is_compared_as_well(checkpoint, tmp_
     assert result.passed
     assert "not exported by Triptych" in result.notes[0]
     assert not any("weights" in one.port for one in result.checks)
+
+
+@pytest.mark.parametrize(("kv_cache", "tolerance"), [("fp32", 1e-4), ("fp16", 1e-3)])
+def test_a_rounded_cache_shows_in_logits_and_nowhere_else(
+    checkpoint, tmp_path, kv_cache, tolerance
+):
+    out = export_checkpoint(checkpoint, tmp_path / "out", kv_cache=kv_cache)
+    result = verify_export(out, checkpoint, steps=STEPS)
+    assert result.passed
+    tolerances = {one.port: one.tolerance for one in result.checks}
+    assert tolerances["logits of each step"] == tolerance
+    assert tolerances["image_features"] == 1e-4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from triptych.export.verification.other_pipeline import PipelineReference
 from triptych.export.verification.reference import Reference, Weights
 from triptych.export.verification.result import Verification
 from triptych.export.verification.tapped import TappedPipeline
-from triptych.export.verification.tolerances import EXACT, ROUTED, UNKNOWN, between
+from triptych.export.verification.tolerances import EXACT, ROUTED, UNKNOWN, between, of_logits
 from triptych.export.verification.weights import stored, weight_checks
 
 MADE_ELSEWHERE = (
@@ -133,15 +133,21 @@ def _against_checkpoint(out: Path, against: Path, catalog: Catalog) -> _Sides:
     reference = _reference(exporter, against, _weights(checkpoint, precision, pipeline))
     tolerance = precision.tolerance
     flips = getattr(exporter, "routes", False) and tolerance > EXACT
+    logits = of_logits(ROUTED if flips else tolerance, _cache_of(record))
     return _Sides(
         pipeline,
         reference,
         family,
         precision.name,
         tolerance,
-        logits=ROUTED if flips else None,
+        logits=logits,
         checks=weight_checks(pipeline, checkpoint),
     )
+
+
+def _cache_of(record: Mapping[str, Any]) -> str:
+    """How an export stores keys and values."""
+    return str(record.get("kv_cache", "fp32"))
 
 
 def _as_float(checkpoint: Checkpoint, name: str) -> Array:
@@ -151,16 +157,20 @@ def _as_float(checkpoint: Checkpoint, name: str) -> Array:
 def _against_pipeline(out: Path, against: Path, catalog: Catalog) -> _Sides:
     pipeline, other = (TappedPipeline(load_spec(one, catalog=catalog)) for one in (out, against))
     records = [_record(one) or {} for one in (out, against)]
-    families, precisions = (
-        [str(record.get(key, "unknown")) for record in records] for key in ("family", "precision")
-    )
+    tolerance = between(*(_forms(record) for record in records))
     return _Sides(
         pipeline,
         PipelineReference(other),
-        families[0],
-        precisions[0],
-        between(*precisions),
+        str(records[0].get("family", "unknown")),
+        str(records[0].get("precision", "unknown")),
+        tolerance,
+        logits=of_logits(tolerance, *map(_cache_of, records)),
     )
+
+
+def _forms(record: Mapping[str, Any]) -> set[str]:
+    """The types that an export stores weights in, such as int4 and fp32."""
+    return set(recipe_of(record, RECORD).recipe.precisions) if record else {"unknown"}
 
 
 def _record(path: Path) -> dict[str, Any] | None:
