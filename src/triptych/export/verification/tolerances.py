@@ -16,9 +16,9 @@ from collections.abc import Set as AbstractSet
 EXACT = 1e-4
 """Where nothing is rounded: float32 sums in another order, and stages that only move rows."""
 BETWEEN: Mapping[str, float] = {"fp32": EXACT, "fp16": 1e-2, "int8": 0.1, "int4": 0.6}
-"""By the coarsest form of weights, where not all are the same. The largest errors measured on `sketch`
-and on random weights of normal distributions were 1.4e-3, 0.04 and 0.39; logits that have nothing to
-do with each other are 1 and more apart."""
+"""By the coarsest form of weights, where not all are the same. The largest errors measured on
+`sketch` and on random weights of normal distributions were 1.4e-3, 0.04 and 0.39; logits that have
+nothing to do with each other are 1 and more apart."""
 UNKNOWN = 1e-2
 """Of a pipeline that was made elsewhere."""
 
