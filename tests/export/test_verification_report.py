@@ -164,7 +164,7 @@ def test_the_page_says_the_verdict_and_escapes_what_it_quotes(found):
     assert "First stage that differs: merge" in tags.text
     assert "an & export" in tags.text
     assert "no <stage>" in tags.text
-    assert "KL 1.0e-03 nats a token" in tags.text
+    assert "KL 0.001 nats a token" in tags.text
 
 
 def test_the_page_refers_to_nothing_outside(found):

@@ -89,7 +89,7 @@ def _sides(found: Verification) -> str:
 def _plot(checks: Sequence[Check]) -> Iterator[str]:
     height = HEAD + ROW * len(checks) + 6
     yield (
-        f'<svg viewBox="0 0 {LABELS + WIDTH + 60} {height}" role="img" '
+        f'<svg viewBox="0 0 {LABELS + WIDTH + 80} {height}" role="img" '
         'aria-label="Relative error of each stage, in decades">'
     )
     for decade in range(LEAST, MOST + 1):

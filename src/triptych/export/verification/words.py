@@ -11,7 +11,7 @@ def in_words(check: Check) -> Iterator[str]:
     """What logits and tokens say beyond an error; nothing for other ports."""
     if check.kl_mean is not None and check.kl_max is not None and check.top1 is not None:
         yield (
-            f"{check.port}: KL {check.kl_mean:.1e} nats a token (at most {check.kl_max:.1e}), "
+            f"{check.port}: KL {check.kl_mean:.2g} nats a token (at most {check.kl_max:.2g}), "
             f"the same winner in {100 * check.top1:.1f} % of {check.rows}"
         )
     if check.port == "greedy tokens":
