@@ -6,16 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import onnx_ir as ir
-import onnxruntime
 
 from triptych.core.graph import session_options
 from triptych.core.ports import Array
 from triptych.core.stages import Runtime
 from triptych.export.builder import IR_VERSION
 from triptych.export.graph_files import GraphFiles
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 # The scope of a layer's nodes begins so; what is in no such scope lies before or after all layers.
 SCOPE = "layers."
@@ -57,6 +59,9 @@ class Layer:
         )
         model = ir.Model(cast("ir.Graph", view), ir_version=IR_VERSION)
         GraphFiles({FILE: model}).write(folder)
+        # Exports without calibration run nothing.
+        import onnxruntime
+
         return onnxruntime.InferenceSession(
             str(folder / FILE), session_options(Runtime()), providers=["CPUExecutionProvider"]
         )
