@@ -52,8 +52,11 @@ _4B = replace(
     deepstack=(5, 11, 17),
 )
 _2B = replace(_4B, hidden=2048, layers=28, heads=16, intermediate=6144)
+# The text of Qwen3-0.6B with the eyes of Qwen3-VL-2B: as small as a model with the true proportions
+# of a step, a prompt and a picture can be.
+_SMALL = replace(_2B, hidden=1024, intermediate=3072)
 
-PUBLISHED = {"2b": _2B, "4b": _4B, "8b": _8B}
+PUBLISHED = {"0.6b": _SMALL, "2b": _2B, "4b": _4B, "8b": _8B}
 
 # What published checkpoints put into one file at the most.
 SHARD_BYTES = 5 * 10**9
