@@ -16,8 +16,10 @@ import pytest
 from PIL import Image
 
 from triptych.core.request import Request
-from triptych.plugins.processors.hf import PIXEL_LIMIT, HFProcessor
-from triptych.plugins.processors.images import FORMATS, ImageError, open_image
+from triptych.plugins.processors.hf import HFProcessor
+from triptych.plugins.processors.image_ports import ImageError
+from triptych.plugins.processors.images import FORMATS, open_image
+from triptych.plugins.processors.processor_settings import PIXEL_LIMIT
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 128, 0), (255, 255, 255)
 

@@ -13,8 +13,7 @@ from PIL.Image import Image
 from triptych.core.ports import Array, Port
 from triptych.plugins.processors.expansion import Expansion, Rows
 from triptych.plugins.processors.folder import ModelFolder, ProcessorError
-from triptych.plugins.processors.image_ports import Bounds
-from triptych.plugins.processors.images import ImageError
+from triptych.plugins.processors.image_ports import Bounds, ImageError
 
 
 class ForeignImages:

@@ -22,6 +22,8 @@ def model_config(genai_config: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("eos_token_id", "image_token_id", "video_token_id", "vision_start_token_id")
         if name in model
     }
+    if "type" in model:
+        config["model_type"] = model["type"]
     if "context_length" in model:
         config["max_position_embeddings"] = model["context_length"]
     return config

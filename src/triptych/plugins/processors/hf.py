@@ -1,212 +1,47 @@
-"""The processor of a Hugging Face folder: its tokenizer, chat template and image processor."""
+"""The processor of any Hugging Face folder."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
-
-import numpy as np
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
-
-from triptych.core.errors import InputError
-from triptych.core.paths import FilePath
-from triptych.core.prompt import Prompt
-from triptych.core.request import Request
-from triptych.core.settings import Settings as BaseSettings
-from triptych.plugins.processors.clips import Limits
-from triptych.plugins.processors.conversation import Conversation
+from triptych.plugins.processors.chat_processor import ChatProcessor
 from triptych.plugins.processors.folder import ModelFolder
-from triptych.plugins.processors.image_kind import ImageKind
-from triptych.plugins.processors.image_ports import Bounds, image_ports
-from triptych.plugins.processors.marks import Marks
-from triptych.plugins.processors.media_kind import MediaKind, Opened
-from triptych.plugins.processors.placement import Placeholders, Placement
-from triptych.plugins.processors.text import TextCodec, load_codec
-from triptych.plugins.processors.video_kind import VideoBounds, video_kind, video_refusal
-
-if TYPE_CHECKING:
-    from triptych.plugins.processors.chat_template import ChatTemplate
-
-PIXEL_LIMIT = 89_478_485
-"""Pixels of the largest picture: Pillow's own threshold of a decompression bomb, 1 GiB / 12."""
-FRAME_LIMIT = 54_000
-"""Frames of the longest video: half an hour at thirty a second."""
+from triptych.plugins.processors.image_ports import Bounds, ImagePorts
+from triptych.plugins.processors.processor_settings import ProcessorSettings
+from triptych.plugins.processors.text import TOKENIZER, TextCodec, read_codec
 
 
-class HFProcessor:
-    """Turns requests into prompts and tokens into text, as transformers does with this folder.
+class HFProcessor(ChatProcessor):
+    """The parts that are computed here, and where there is none, transformers' own.
 
-    For ordinary text the ids are those of ``apply_chat_template``. Text that spells out a
-    special token stays text, and generated ids of earlier turns are kept as they were. A
-    folder without a chat template takes plain text only. No code of the folder runs.
-
-    Raises ProcessorError for a folder that cannot be used.
+    transformers is imported only for those: tokenizers without ``tokenizer.json``, and image
+    processors other than Qwen's and Idefics3's. Raises ProcessorError.
     """
 
-    class Settings(BaseSettings):
-        """Where the files are, and how large pictures and videos may be."""
+    Settings = ProcessorSettings
 
-        folder: FilePath
-        """Holds tokenizer.json, and preprocessor_config.json for images."""
-        min_pixels: int | None = Field(None, gt=0)
-        """Smaller pictures are enlarged to this many pixels; default: the folder's own."""
-        max_pixels: int | None = Field(None, gt=0)
-        """Larger pictures are shrunk to this many pixels; default: the folder's own."""
-        pixel_limit: int = Field(PIXEL_LIMIT, gt=0)
-        """Pictures of more pixels are refused before they are decoded."""
-        video_fps: float | None = Field(None, gt=0)
-        """Frames that are looked at for each second of a video; default: the folder's own."""
-        video_max_frames: int | None = Field(None, gt=1)
-        """The most frames that are looked at; default: the folder's own."""
-        video_max_pixels: int | None = Field(None, gt=0)
-        """Frames are shrunk to this many pixels in all; default: the folder's own."""
-        frame_limit: int = Field(FRAME_LIMIT, gt=0)
-        """Videos of more frames are refused before they are decoded."""
-
-        @model_validator(mode="after")
-        def _in_order(self) -> Self:
-            if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
-                raise PydanticCustomError(
-                    "pixels", "min_pixels is larger than max_pixels; swap them"
-                )
-            return self
-
-    def __init__(self, settings: Settings) -> None:
-        self._folder = ModelFolder(settings.folder)
-        self._codec = load_codec(self._folder)
-        self._kinds = _media_kinds(self._folder, self._codec, settings)
-        self._placeholders = _placeholders(self._kinds, self._codec)
-        # The vision encoder takes frames and pictures alike.
-        offers = {port.name: port for kind in self._kinds.values() for port in kind.offers}
-        self.offers = tuple(offers.values())
-        ends = {self._id(token) for token in self._folder.eos_tokens}
-        self.eos_ids = frozenset(end for end in ends if end is not None)
-        self.max_context = self._folder.max_context
-
-    def prompt(self, request: Request) -> Prompt:
-        """Render, tokenize and place the media. Raises InputError before anything runs."""
-        conversation = Conversation.of(request)
-        for source in conversation.media:
-            if source.kind not in self._kinds:
-                raise InputError(
-                    f"{source.place}: this model takes no {source.kind}s "
-                    f"({_reason(self._folder, source.kind)}); leave it out"
-                )
-        if self._template is None:
-            return self._untemplated(request, conversation)
-        return self._rendered(conversation, self._template)
-
-    def encode(self, text: str) -> list[int]:
-        """Plain text to token ids: no template; spelled-out special tokens stay text."""
-        return self._codec.plain(text)
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Token ids to text, special and unknown tokens left out; half a character gives U+FFFD."""
-        return self._codec.decode(tokens)
-
-    @cached_property
-    def _template(self) -> ChatTemplate | None:
-        found = self._folder.chat_template
-        if found is None:
-            return None
-        from triptych.plugins.processors.chat_template import ChatTemplate
-
-        source, name = found
-        return ChatTemplate(source, str(self._folder.path / name), self._folder.special_tokens)
-
-    def _id(self, token: int | str) -> int | None:
-        return self._codec.id_of(token) if isinstance(token, str) else token
-
-    def _untemplated(self, request: Request, conversation: Conversation) -> Prompt:
-        if request.text is None or request.system is not None or conversation.media:
-            raise InputError(
-                f"{self._folder.path} has no chat template, so it takes plain text only: "
-                "give text, without system, messages or images"
-            )
-        return Prompt(np.array(self._codec.plain(request.text, frame=True), np.int64))
-
-    def _rendered(self, conversation: Conversation, template: ChatTemplate) -> Prompt:
-        """The ids of the rendered template, each placeholder expanded for its medium."""
-        marks = Marks(
-            self._codec.special, conversation.messages, (self._folder.chat_template or ("",))[0]
-        )
-        messages = []
-        for index, message in enumerate(conversation.messages):
-            hidden = marks.hide(message)
-            if index in conversation.tokens:
-                hidden["content"] = marks.keep(conversation.tokens[index])
-            if "content" in hidden:
-                hidden["content"] = _fitted(hidden["content"], template)
-            messages.append(hidden)
-        pieces = list(marks.split(template.render(messages)))
-        placement = Placement(self._placeholders, self._opened(conversation, pieces))
-        for piece in pieces:
-            if piece in marks.tokens:
-                placement.keep(marks.tokens[piece])
-            else:
-                text = placement.expanded(piece)
-                placement.add(self._codec.rendered(text, marks.literal))
-        return placement.prompt()
-
-    def _opened(self, conversation: Conversation, pieces: Sequence[str]) -> dict[str, list[Opened]]:
-        """The media by kind, once it is known that each has its placeholder."""
-        given = Counter(source.kind for source in conversation.media)
-        written = self._placeholders.count(pieces)
-        for kind in self._kinds:
-            if given[kind] != written[kind]:
-                raise InputError(
-                    f"the chat template wrote {written[kind]} {kind} placeholders for "
-                    f"{given[kind]} {kind}s; it may not take {kind}s in that place"
-                )
-        opened: dict[str, list[Opened]] = {kind: [] for kind in self._kinds}
-        for source in conversation.media:
-            opened[source.kind].append(self._kinds[source.kind].open(source))
-        return opened
+    def __init__(self, settings: ProcessorSettings) -> None:
+        folder = ModelFolder(settings.folder)
+        images = _image_ports(folder, Bounds(settings.min_pixels, settings.max_pixels))
+        super().__init__(settings, folder, _codec(folder), images)
 
 
-def _media_kinds(
-    folder: ModelFolder, codec: TextCodec, settings: HFProcessor.Settings
-) -> dict[str, MediaKind]:
-    """What a folder takes besides text, by name."""
-    kinds: list[MediaKind] = []
-    images = image_ports(folder, Bounds(settings.min_pixels, settings.max_pixels))
-    if images is not None:
-        placeholder = codec.text_of(folder.image_token)
-        kinds.append(ImageKind(images, placeholder, settings.pixel_limit))
-    bounds = VideoBounds(settings.video_fps, settings.video_max_frames, settings.video_max_pixels)
-    limits = Limits(settings.frame_limit, settings.pixel_limit)
-    videos = video_kind(folder, codec, bounds, limits)
-    if videos is not None:
-        kinds.append(videos)
-    return {kind.name: kind for kind in kinds}
+def _codec(folder: ModelFolder) -> TextCodec:
+    if (folder.path / TOKENIZER).is_file():
+        return read_codec(folder)
+    from triptych.plugins.processors.foreign_tokenizer import foreign_codec
+
+    return foreign_codec(folder)
 
 
-def _reason(folder: ModelFolder, kind: str) -> str:
-    """Why a folder takes no media of a kind."""
-    refusal = video_refusal(folder) if kind == "video" else None
-    return refusal or f"{folder.path} has no preprocessor_config.json"
+def _image_ports(folder: ModelFolder, bounds: Bounds) -> ImagePorts | None:
+    """What computes the folder's pictures, or None when it takes none."""
+    config = folder.image_config
+    if not config:
+        return None
+    from triptych.plugins.processors import foreign, patches, tiles
 
-
-def _placeholders(kinds: Mapping[str, MediaKind], codec: TextCodec) -> Placeholders:
-    """The kinds' placeholders that the tokenizer has."""
-    known = {}
-    for name, kind in kinds.items():
-        index = None if kind.placeholder is None else codec.id_of(kind.placeholder)
-        if kind.placeholder is not None and index is not None:
-            known[name] = kind.placeholder, index
-    return Placeholders(known)
-
-
-def _fitted(content: Any, template: ChatTemplate) -> Any:
-    """A content in the form that the template takes, text or parts."""
-    if isinstance(content, str):
-        wrap = template.takes_parts and not template.takes_text
-        return [{"type": "text", "text": content}] if wrap else content
-    if isinstance(content, list) and template.takes_text and not template.takes_parts:
-        if any(part["type"] != "text" for part in content):
-            raise InputError("the model's chat template has no place for images; leave them out")
-        return "".join(part["text"] for part in content)
-    return content
+    kind = config.get("image_processor_type")
+    if kind in patches.TYPES:
+        return patches.PatchImages(config, bounds, str(folder.path))
+    if kind in tiles.TYPES:
+        return tiles.TileImages(folder, bounds)
+    return foreign.ForeignImages(folder, bounds)

@@ -1,4 +1,4 @@
-"""Pictures to ports: what a folder's image processor makes of an upright RGB picture."""
+"""Pictures to ports: what an image processor makes of an upright RGB picture."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from triptych.core.errors import InputError
 from triptych.core.ports import Array, Port
 from triptych.plugins.processors.expansion import Expansion
-from triptych.plugins.processors.folder import ModelFolder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+class ImageError(InputError):
+    """A picture that cannot be used; the message names it, the cause and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +44,3 @@ class ImagePorts(Protocol):
         Raises ImageError for a picture that it cannot take.
         """
         ...
-
-
-def image_ports(folder: ModelFolder, bounds: Bounds) -> ImagePorts | None:
-    """The folder's image processor, or None when it takes no images.
-
-    Those of Qwen and Idefics3 are computed here; any other through transformers. Raises
-    ProcessorError.
-    """
-    config = folder.image_config
-    if not config:
-        return None
-    from triptych.plugins.processors import foreign, patches, tiles
-
-    kind = config.get("image_processor_type")
-    if kind in patches.TYPES:
-        return patches.PatchImages(config, bounds, str(folder.path))
-    if kind in tiles.TYPES:
-        return tiles.TileImages(folder, bounds)
-    return foreign.ForeignImages(folder, bounds)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from triptych.core.errors import InputError
+from triptych.plugins.processors.image_ports import ImageError
 from triptych.plugins.processors.local_files import LocalFile
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -23,10 +23,6 @@ DEEP_GRAY = ("I;16", "I;16L", "I;16B", "I;16N")
 """Pillow's modes of 16-bit grayscale."""
 
 _warnings_lock = Lock()
-
-
-class ImageError(InputError):
-    """A picture that cannot be used; the message names it, the cause and the remedy."""
 
 
 def open_image(source: object, place: str, *, pixel_limit: int) -> Image.Image:

@@ -12,7 +12,13 @@ def processors() -> list[Component]:
         Component(
             "hf",
             "triptych.plugins.processors.hf:HFProcessor",
-            "Tokenizer, chat template and image processor of a Hugging Face folder.",
+            "Tokenizer, chat template and image processor of any Hugging Face folder.",
             main="folder",
-        )
+        ),
+        Component(
+            "qwen_vl",
+            "triptych.plugins.processors.qwen_vl:QwenVLProcessor",
+            "The same of Qwen's folders; never imports transformers.",
+            main="folder",
+        ),
     ]

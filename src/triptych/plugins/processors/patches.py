@@ -9,24 +9,28 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL.Image import Image, Resampling
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from triptych.core.ports import Array, Port
 from triptych.plugins.processors.colours import CHANNELS, colour_table
 from triptych.plugins.processors.expansion import Expansion, Rows
 from triptych.plugins.processors.folder import ProcessorError
-from triptych.plugins.processors.image_ports import Bounds
-from triptych.plugins.processors.images import ImageError
+from triptych.plugins.processors.image_ports import Bounds, ImageError
 from triptych.plugins.processors.patch_rows import patch_rows
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 TYPES = ("Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast", "Qwen2VLImageProcessorPil")
 """Values of ``image_processor_type`` that name it."""
 MAX_ASPECT = 200
 """The largest ratio of sides that the models were made for (transformers' limit)."""
+
+BICUBIC, LAST_FILTER = 3, 5
+"""Pillow's numbers of its filters, which transformers uses, too. Pillow is not needed for text."""
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -46,7 +50,7 @@ class PatchConfig(BaseModel):
     size: dict[str, int | None] = {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280}
     min_pixels: int | None = None
     max_pixels: int | None = None
-    resample: Resampling = Resampling.BICUBIC
+    resample: int = Field(BICUBIC, ge=0, le=LAST_FILTER)
     do_rescale: bool = True
     rescale_factor: float = 1 / 255
     do_normalize: bool = True

@@ -15,8 +15,8 @@ ID_LIMIT = 2**32
 """Token ids are 32 bit in the tokenizers library; ids outside have no text."""
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 """What a saved token says of itself besides its text."""
-VOCABULARIES = ("vocab.json", "vocab.txt", "tokenizer.model", "spiece.model", "tekken.json")
-"""Files of tokenizers that are older than, or other than, ``tokenizer.json``."""
+TOKENIZER = "tokenizer.json"
+"""The file of a tokenizer of the tokenizers library, with all that it does."""
 
 
 class TextCodec:
@@ -99,16 +99,14 @@ class TextCodec:
             return self._tokenizer.encode(text, add_special_tokens=frame)
 
 
-def load_codec(folder: ModelFolder) -> TextCodec:
-    """The folder's tokenizer.
+def read_codec(folder: ModelFolder) -> TextCodec:
+    """The tokenizer in the folder's ``tokenizer.json``, read in hundredths of a second.
 
-    ``tokenizer.json`` is read directly, in hundredths of a second. Older folders, without
-    one, go through transformers, which takes seconds to import.
-    Raises ProcessorError when there is no tokenizer, or a broken one.
+    Raises ProcessorError when there is none, or a broken one.
     """
-    path = folder.path / "tokenizer.json"
+    path = folder.path / TOKENIZER
     if not path.is_file():
-        return TextCodec(_through_transformers(folder))
+        raise ProcessorError(f"{folder.path} holds no {TOKENIZER}")
     try:
         tokenizer = Tokenizer.from_file(str(path))
         _add_missing(tokenizer, folder)
@@ -136,27 +134,3 @@ def _add_missing(tokenizer: Tokenizer, folder: ModelFolder) -> None:
                 f"{folder.path}: tokenizer_config.json gives {content!r} the id {key}, "
                 f"but by tokenizer.json it is {tokenizer.token_to_id(content)}"
             )
-
-
-def _through_transformers(folder: ModelFolder) -> Tokenizer:
-    """Let transformers build a tokenizer from vocabulary files."""
-    if not any((folder.path / name).is_file() for name in VOCABULARIES):
-        raise ProcessorError(
-            f"{folder.path} holds no tokenizer: no tokenizer.json, nor any of "
-            f"{', '.join(VOCABULARIES)}"
-        )
-    from transformers import AutoTokenizer
-
-    try:
-        loaded = AutoTokenizer.from_pretrained(
-            folder.path, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:
-        raise ProcessorError(f"the tokenizer in {folder.path} cannot be read: {error}") from error
-    backend = getattr(loaded, "backend_tokenizer", None)
-    if not isinstance(backend, Tokenizer):
-        raise ProcessorError(
-            f"the tokenizer in {folder.path} runs in Python only; save it as tokenizer.json with "
-            "the model's own tools (PreTrainedTokenizerFast.save_pretrained)"
-        )
-    return backend
