@@ -8,7 +8,7 @@ def test_it_says_what_reads_and_writes_which_port(triptych, tiny_pipeline):
     assert (done.code, done.err) == (0, "")
     assert done.out == (
         f"OK  {tiny_pipeline / 'pipeline.yaml'}\n"
-        "  request -> processor hf -> tokens and media\n"
+        "  request -> processor qwen_vl -> tokens and media\n"
         "  INPUT, once on what enters a sequence:\n"
         "    vision_encoder\n"
         "      reads   pixel_values, image_grid_thw from processor\n"

@@ -90,7 +90,7 @@ def test_the_drawing_has_stages_as_nodes_and_ports_on_the_arrows(triptych, tiny_
     }
     named = {(nodes[source], ports, nodes[target]) for source, ports, target in arrows}
     assert {
-        ("processor: hf", "pixel_values, image_grid_thw", "vision_encoder"),
+        ("processor: qwen_vl", "pixel_values, image_grid_thw", "vision_encoder"),
         ("core: the sequence", "visual_index, start_position", "mrope"),
         ("mrope", "next_position", "core: the sequence"),
         ("vision_encoder", "image_features, deepstack_features", "merge"),

@@ -17,7 +17,13 @@ STAGES = [
 
 
 def written(generation=None, source="qwen3-vl-2b"):
-    return pipeline_yaml(source=source, precision="fp16", stages=STAGES, generation=generation)
+    return pipeline_yaml(
+        source=source,
+        precision="fp16",
+        processor="qwen_vl",
+        stages=STAGES,
+        generation=generation,
+    )
 
 
 def test_the_file_reads_as_a_person_would_write_it():
@@ -29,7 +35,7 @@ def test_the_file_reads_as_a_person_would_write_it():
 # them, swap one, or change the sampler below: `triptych check FOLDER` says whether it still fits.
 # The tokenizer, the chat template and the stop tokens are in the files beside this one.
 format: 1
-processor: {hf: .}
+processor: {qwen_vl: .}
 stages:
   - vision_encoder: vision_encoder.onnx
   - mrope

@@ -32,16 +32,17 @@ def pipeline_yaml(
     *,
     source: str,
     precision: str,
+    processor: str,
     stages: Sequence[StageItem],
     generation: Mapping[str, Any] | None,
 ) -> str:
     """The text of a pipeline.yaml.
 
-    source: the checkpoint's name, for the header. generation: the checkpoint's
+    source: the checkpoint's name, for the header. processor: its component's name. generation: the checkpoint's
     generation_config.json, or None without one.
     """
     lines = [HEADER.format(source=_printable(source), precision=precision) + "format: 1"]
-    lines += ["processor: {hf: .}", "stages:"]
+    lines += [f"processor: {{{processor}: .}}", "stages:"]
     lines += [f"  - {_item(*stage)}" for stage in stages]
     lines += ["sampler:", *(f"  - {step}" for step in sampler(generation))]
     lines += [f"  # {note}" for note in _unserved(generation or {})]

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from triptych.core.catalog import Catalog
+from triptych.core.layouts.processor import processor_for
 from triptych.core.request import Request
 from triptych.export.checkpoint import Checkpoint, read_json
 from triptych.export.exporter import Exporter
@@ -143,6 +144,7 @@ def _write_rest(source: Checkpoint, exporter: Exporter, precision: str, folder: 
     text = pipeline_yaml(
         source=source.folder.resolve().name,
         precision=precision,
+        processor=processor_for(folder),
         stages=exporter.stages,
         generation=read_json(generation) if generation else None,
     )

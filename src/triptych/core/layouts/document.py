@@ -26,19 +26,25 @@ HEADER = """\
 
 
 def document(
-    items: StageItems, *, tool: str, generation: Mapping[str, Any] | None, root: Path | None
+    items: StageItems,
+    *,
+    tool: str,
+    processor: str,
+    generation: Mapping[str, Any] | None,
+    root: Path | None,
 ) -> str:
     """The text of a pipeline.yaml.
 
-    tool: what the folder seems to come from, for the header. generation: the keys of a
-    generation_config.json. root: where the graphs are, unless that is the file's own folder.
+    tool: what the folder seems to come from, for the header. processor: its component's name.
+    generation: the keys of a generation_config.json. root: where the graphs are, unless that is
+    the file's own folder.
     """
     lines = [HEADER.format(tool=tool)]
     lines += [f"# {line}\n" for warning in items.warnings for line in _wrapped(f"Note: {warning}.")]
     lines += ["format: 1\n"]
     if root is not None:
         lines += [f"root: {_flow(str(root))}\n"]
-    lines += ["processor: {hf: .}\n", "stages:\n"]
+    lines += [f"processor: {{{processor}: .}}\n", "stages:\n"]
     lines += [f"{line}\n" for item in items.items for line in _stage(item)]
     lines += ["sampler:\n", *(f"  - {step}\n" for step in sampler(generation))]
     lines += ["strategy: autoregressive\n", f"stop: {{max_new_tokens: {MAX_NEW_TOKENS}}}\n"]

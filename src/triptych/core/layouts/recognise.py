@@ -14,6 +14,7 @@ from triptych.core.layouts.genai import GenAIConfig
 from triptych.core.layouts.graph_files import GraphFiles, graph_files, graphs_in
 from triptych.core.layouts.json_files import problem
 from triptych.core.layouts.model_facts import ModelFacts
+from triptych.core.layouts.processor import processor_for
 from triptych.core.layouts.stage_items import stage_items
 
 
@@ -57,7 +58,13 @@ def recognise(
     files = graph_files(folder, config, suffixes or {})
     facts = ModelFacts(folder, config)
     items = stage_items(folder, files, facts)
-    text = document(items, tool=_tool(files, config), generation=facts.generation, root=root)
+    text = document(
+        items,
+        tool=_tool(files, config),
+        processor=processor_for(folder),
+        generation=facts.generation,
+        root=root,
+    )
     return Recognised(text, items.warnings)
 
 
