@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from triptych.core.sampling.candidates import Candidates
     from triptych.core.sampling.context import Context
     from triptych.core.sampling.steps import Choose, Warp
+    from triptych.core.sampling.vocabulary import Vocabulary
     from triptych.core.settings import Settings
     from triptych.core.spans import Generation, Span, Strategy
     from triptych.core.stages import Stage
@@ -50,6 +51,7 @@ __all__ = [
     "Stage",
     "Strategy",
     "TriptychError",
+    "Vocabulary",
     "Warp",
     "When",
     "__version__",
@@ -81,6 +83,7 @@ _HOMES = {
     "Stage": "stages",
     "Strategy": "spans",
     "TriptychError": "errors",
+    "Vocabulary": "sampling.vocabulary",
     "Warp": "sampling.steps",
     "When": "ports",
     "hookimpl": "hookspecs",

@@ -259,6 +259,7 @@ class Pipeline:
             prompt_tokens=prompt.tokens,
             source=self._executor.wiring.logits_from,
             names=[f"sampler.{part.label}" for part in parts],
+            vocabulary=self.processor,
         )
         stop = StopRules(
             frozenset(self.processor.eos_ids),

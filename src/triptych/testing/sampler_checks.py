@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from triptych.core.sampling import Candidates, Context
-from triptych.core.sampling.steps import Accepts, Forks
+from triptych.core.sampling.steps import Accepts, Forks, Prepares
 from triptych.core.settings import Settings
 from triptych.testing.require import require
 
@@ -22,6 +22,23 @@ Make = Callable[[], Any]
 
 PROMPT = (3, 1, 4, 1, 5)
 COMMITTED = (*PROMPT, 9, 2, 6)
+
+
+class Letters:
+    """A vocabulary for steps that ask for one: a token is a letter's code point, 0 ends a reply."""
+
+    eos_ids = frozenset({0})
+
+    def encode(self, text: str) -> list[int]:
+        """The code points."""
+        return [ord(letter) for letter in text]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The letters."""
+        return "".join(chr(token) for token in tokens if token)
+
+
+LETTERS = Letters()
 
 
 def check_sampler(kind: type, **settings: Any) -> None:
@@ -36,7 +53,10 @@ def check_sampler(kind: type, **settings: Any) -> None:
     step_settings = _checked_settings(kind, settings)
 
     def make() -> Any:
-        return kind() if step_settings is None else kind(step_settings)
+        step = kind() if step_settings is None else kind(step_settings)
+        if isinstance(step, Prepares):
+            step.prepare(LETTERS)
+        return step
 
     check_result(make)
     check_leaves_inputs(make)

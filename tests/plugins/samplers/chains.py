@@ -1,10 +1,13 @@
 """Short ways to make steps and chains in tests."""
 
+from importlib import import_module
+
 import numpy as np
 
 from triptych.core.sampling import Chain, Context
 from triptych.plugins.samplers.draw import Draw
 from triptych.plugins.samplers.greedy import Greedy
+from triptych.plugins.samplers.manifest import samplers
 from triptych.plugins.samplers.temperature import Temperature
 from triptych.plugins.samplers.top_k import TopK
 from triptych.plugins.samplers.top_p import TopP
@@ -37,3 +40,11 @@ def row(*logits):
 def context():
     """For a step called outside of a chain."""
     return Context(np.zeros(0, np.int64), 0, np.random.Generator(np.random.PCG64(0)))
+
+
+def step(name, **settings):
+    """A built-in step by its name."""
+    component = next(one for one in samplers() if one.name == name)
+    module, _, kind = component.target.partition(":")
+    made = getattr(import_module(module), kind)
+    return made(made.Settings(**settings))

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from triptych.core.errors import InputError, PluginError, TriptychError
 from triptych.core.sampling.candidates import Candidates, Ids
 from triptych.core.sampling.context import Context
-from triptych.core.sampling.steps import Accepts, Choose, Forks, Warp
+from triptych.core.sampling.steps import Accepts, Choose, Forks, Prepares, Warp
+from triptych.core.sampling.vocabulary import Vocabulary
 
 Step = Warp | Choose
 Result = TypeVar("Result")
@@ -33,6 +34,7 @@ class Chain:
     prompt_tokens: int64 [T], the committed tokens so far.
     source: the stage that gives the logits, for messages.
     names: one per step for messages, such as ``sampler.top_p``; by default their classes.
+    vocabulary: of the tokens, for the steps that ask for it.
 
     The chain keeps the committed tokens itself, because a sequence also holds drafted ones.
     """
@@ -45,6 +47,7 @@ class Chain:
         prompt_tokens: npt.ArrayLike = (),
         source: str = "decoder",
         names: Sequence[str] = (),
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         if not steps:
             raise InputError("The sampling chain is empty: end it with `greedy` or `draw`.")
@@ -57,6 +60,11 @@ class Chain:
         self.rng = np.random.Generator(np.random.PCG64(seed))
         self._tokens = np.array(prompt_tokens, dtype=np.int64)
         self._length = self.prompt_length = self._tokens.size
+        for index, step in enumerate(self.steps):
+            if isinstance(step, Prepares):
+                if vocabulary is None:
+                    raise InputError(f"{self.names[index]} needs a vocabulary, and has none.")
+                self._run(index, step.prepare, vocabulary)
 
     @property
     def tokens(self) -> Ids:

@@ -10,6 +10,7 @@ from typing import Protocol, Self, runtime_checkable
 
 from triptych.core.sampling.candidates import Candidates
 from triptych.core.sampling.context import Context
+from triptych.core.sampling.vocabulary import Vocabulary
 
 
 class Warp(Protocol):
@@ -31,6 +32,15 @@ class Choose(Protocol):
 
     def __call__(self, candidates: Candidates, context: Context) -> int:
         """The id of one of `candidates`."""
+        ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A step that wants to know the tokens: which end a reply, how a text is spelled."""
+
+    def prepare(self, vocabulary: Vocabulary) -> None:
+        """Called once, before the first row. Raises InputError for settings that do not fit."""
         ...
 
 
