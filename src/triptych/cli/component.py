@@ -147,7 +147,9 @@ def _example(entry: Entry, schema: Form) -> str:
 
 
 def _value(name: str, form: Form, entry: Entry) -> str:
-    """A value that the setting takes: its default, else one within its limits."""
+    """A value that the setting takes: its own example, its default, else one within its limits."""
+    if form.get("examples"):
+        return json.dumps(form["examples"][0])
     if form.get("default") is not None:
         return json.dumps(form["default"])
     if "enum" in form:

@@ -26,7 +26,7 @@ class LogitBias:
 
             bias: float = Field(allow_inf_nan=False)
 
-        bias: list[Item] = Field(min_length=1)
+        bias: list[Item] = Field(min_length=1, examples=[[{"text": " cat", "bias": 2}]])
 
     keeps_winner = False
 
