@@ -25,10 +25,8 @@ class BadWords:
     class Settings(core.Settings):
         """words: texts. ids: runs of token ids."""
 
-        words: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
-        ids: list[Annotated[list[NonNegativeInt], Field(min_length=1)]] = Field(
-            default_factory=list
-        )
+        words: list[Word] = Field(default_factory=list, examples=[["sorry"]])
+        ids: list[Ids] = Field(default_factory=list)
 
     keeps_winner = False
 
