@@ -54,7 +54,8 @@ class Graph:
         self.path = path
         self.inputs: tuple[Port, ...] = header.inputs
         self.outputs: tuple[Port, ...] = header.outputs
-        self._session: Any = None
+        self.session: Any = None
+        """The onnxruntime session, once it is loaded."""
         self.device = "cpu"
         self._bindings: OrderedDict[int, tuple[Array, Any]] = OrderedDict()
 
@@ -66,18 +67,18 @@ class Graph:
         providers = _providers(runtime.providers)
         try:
             # Without the fallback, which prints and then runs on another provider than asked for.
-            self._session = onnxruntime.InferenceSession(
+            self.session = onnxruntime.InferenceSession(
                 str(self.path), sess_options=options, providers=providers, enable_fallback=0
             )
         except Exception as cause:  # onnxruntime's own exceptions share no base class
             raise GraphError(f"{self.path}: ONNX Runtime cannot load it: {cause}") from cause
-        self.device = _DEVICES.get(self._session.get_providers()[0], "cpu")
+        self.device = _DEVICES.get(self.session.get_providers()[0], "cpu")
 
     def run(self, feeds: Mapping[str, Array], outputs: Iterable[str]) -> dict[str, Array]:
         """Run on `feeds`, one array per input; returns the named outputs."""
         names = list(outputs)
         try:
-            values = self._session.run(names, dict(feeds))
+            values = self.session.run(names, dict(feeds))
         except Exception as cause:
             raise self._failure(feeds, cause) from cause
         return dict(zip(names, values, strict=True))
@@ -99,7 +100,7 @@ class Graph:
             # Bound anew for each run, so that what an earlier one gave stays as it was.
             for name in names:
                 binding.bind_output(name, "cpu")
-            self._session.run_with_iobinding(binding)
+            self.session.run_with_iobinding(binding)
         except Exception as cause:
             raise self._failure(feeds, cause) from cause
         # get_outputs follows the order in which names were first bound: the presents first.
@@ -115,7 +116,7 @@ class Graph:
         if known is not None:
             self._bindings.move_to_end(id(first))
             return known[1]
-        binding = self._session.io_binding()
+        binding = self.session.io_binding()
         for past, present in presents.items():
             buffer = onnxruntime.OrtValue.ortvalue_from_numpy(feeds[past], self.device)
             binding.bind_ortvalue_input(past, buffer)
