@@ -96,20 +96,42 @@ def axial_rotary(graph: GraphBuilder, patches: Patches, *, theta: float, head: i
 
 
 def attention_by_image(
-    graph: GraphBuilder, parts: tuple[ir.Value, ir.Value, ir.Value], patches: Patches, *, heads: int
+    graph: GraphBuilder,
+    mixed: ir.Value,
+    rotary: Rotary,
+    patches: Patches,
+    *,
+    heads: int,
+    width: int,
 ) -> ir.Value:
-    """Each image by itself, f32 [1, patches, width]; so are queries, keys and values, the parts."""
+    """Each image by itself, f32 [patches, width].
+
+    mixed: f32 [patches, 3 * width], queries, keys and values side by side. They are taken apart
+    and turned for one image at a time, so that no other copy of them is made.
+    """
+    rows, columns = graph.constant([0]), graph.constant([1, 2])
+    mixed = graph.op("Unsqueeze", mixed, rows)
 
     def one_image(inner: GraphBuilder, index: ir.Value, done: ir.Value) -> ir.Value:
         at = inner.op("Unsqueeze", index, inner.constant([0]))
         start = inner.op("Gather", patches.starts, at)
         end = inner.op("Gather", patches.ends, at)
-        own = [inner.op("Slice", whole, start, end, inner.constant([1])) for whole in parts]
-        seen = inner.microsoft("MultiHeadAttention", *own, num_heads=heads)
+
+        def part(number: int) -> ir.Value:
+            first, last = inner.constant([number * width]), inner.constant([(number + 1) * width])
+            low = inner.op("Concat", start, first, axis=0)
+            high = inner.op("Concat", end, last, axis=0)
+            return inner.op("Slice", mixed, low, high, columns)
+
+        query, key = (rotary(inner, part(number), heads, start=start) for number in (0, 1))
+        seen = inner.microsoft("MultiHeadAttention", query, key, part(2), num_heads=heads)
         return inner.op("SequenceInsert", done, seen)
 
     none_yet = graph.op("SequenceEmpty", dtype=FLOAT)
     none_yet.type = ir.SequenceType(ir.TensorType(FLOAT))
     images = graph.op("Squeeze", graph.op("Shape", patches.ends), graph.constant([0]))
     seen = graph.loop(images, none_yet, one_image)
-    return graph.op("ConcatFromSequence", seen, axis=1)
+    joined = graph.op("Squeeze", graph.op("ConcatFromSequence", seen, axis=1), rows)
+    # ONNX Runtime cannot know this from a sequence, and fuses nothing of an unknown rank.
+    joined.dtype, joined.shape = FLOAT, ir.Shape(["patches", width])
+    return joined

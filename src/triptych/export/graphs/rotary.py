@@ -43,8 +43,12 @@ class Rotary:
             )
         self._rows = rows
 
-    def __call__(self, graph: GraphBuilder, x: ir.Value, heads: int) -> ir.Value:
-        """Rotates x f32 [B, S, heads * head], each head's first half paired with its second."""
-        return graph.microsoft(
-            "RotaryEmbedding", x, self._rows, self._cos, self._sin, num_heads=heads
-        )
+    def __call__(
+        self, graph: GraphBuilder, x: ir.Value, heads: int, *, start: ir.Value | None = None
+    ) -> ir.Value:
+        """Rotates x f32 [B, S, heads * head], each head's first half paired with its second.
+
+        start: i64 [1], where the tokens of x have consecutive rows: that of the first.
+        """
+        rows = self._rows if start is None else start
+        return graph.microsoft("RotaryEmbedding", x, rows, self._cos, self._sin, num_heads=heads)

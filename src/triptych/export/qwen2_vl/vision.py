@@ -90,16 +90,17 @@ class _VisionGraph:
     def attention(self, normed: ir.Value, weights: Weights, index: int) -> ir.Value:
         graph, shape = self.graph, self.shape
         mixed = self.linear(normed, weights.under("qkv"), shape.hidden, 3 * shape.hidden)
-        mixed = graph.op("Unsqueeze", mixed, graph.constant([0]))
-        query, key, value = graph.ops("Split", mixed, outputs=3, axis=-1, num_outputs=3)
-        query = self.rotary(graph, query, shape.heads)
-        key = self.rotary(graph, key, shape.heads)
-        parts = query, key, value
         if shape.windows is None or self.windowed is None or index in shape.windows.full_blocks:
-            seen = attention_by_image(graph, parts, self.places, heads=shape.heads)
+            joined = attention_by_image(
+                graph, mixed, self.rotary, self.places, heads=shape.heads, width=shape.hidden
+            )
         else:
-            seen = self.windowed(parts, heads=shape.heads)
-        joined = graph.op("Squeeze", seen, graph.constant([0]))
+            mixed = graph.op("Unsqueeze", mixed, graph.constant([0]))
+            query, key, value = graph.ops("Split", mixed, outputs=3, axis=-1, num_outputs=3)
+            query = self.rotary(graph, query, shape.heads)
+            key = self.rotary(graph, key, shape.heads)
+            seen = self.windowed((query, key, value), heads=shape.heads)
+            joined = graph.op("Squeeze", seen, graph.constant([0]))
         return self.linear(joined, weights.under("proj"), shape.hidden, shape.hidden)
 
     def feed_forward(self, normed: ir.Value, weights: Weights) -> ir.Value:

@@ -152,11 +152,9 @@ class _VisionGraph:
     ) -> ir.Value:
         graph, config = self.graph, self.config
         mixed = self.linear(normed, weights.under("qkv"), config.hidden, 3 * config.hidden)
-        mixed = graph.op("Unsqueeze", mixed, graph.constant([0]))
-        query, key, value = graph.ops("Split", mixed, outputs=3, axis=-1, num_outputs=3)
-        query, key = rotary(graph, query, config.heads), rotary(graph, key, config.heads)
-        joined = attention_by_image(graph, (query, key, value), places, heads=config.heads)
-        joined = graph.op("Squeeze", joined, graph.constant([0]))
+        joined = attention_by_image(
+            graph, mixed, rotary, places, heads=config.heads, width=config.hidden
+        )
         return self.linear(joined, weights.under("proj"), config.hidden, config.hidden)
 
     def merger(self, hidden: ir.Value, weights: Weights, *, late_norm: bool) -> ir.Value:
