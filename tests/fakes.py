@@ -471,8 +471,14 @@ class FakePipeline:
 def pipeline_file(folder: Path, *, extra="") -> Path:
     """A pipeline file over these fakes, which `plugins=[fakes.__file__]` makes known.
 
-    It is greedy, and ends after 12 tokens. extra: YAML of further keys.
+    It is greedy, ends after 12 tokens, and, unless `extra` speaks of it, every request forwards
+    all of its prompt. extra: YAML of further keys.
     """
+    if "prefix_cache" not in extra:
+        if "session: {" in extra:
+            extra = extra.replace("session: {", "session: {prefix_cache: false, ")
+        else:
+            extra = f"{extra}\nsession: {{prefix_cache: false}}"
     file = folder / "pipeline.yaml"
     stages = "[local/vision, mrope, local/embed, merge, local/decode]"
     head = {"processor": "local/numbers", "stages": stages, "sampler": "[greedy]"}

@@ -296,7 +296,10 @@ def test_commands_with_a_file_need_one(say, in_folder, command):
 
 def test_verbose_says_how_each_reply_ended(triptych, tiny_pipeline):
     done = triptych("chat", tiny_pipeline, SHORT, "-v", "--seed=1", stdin="Hello\nAnd?\n")
-    assert re.fullmatch(r"(length: \d+ tokens in, 8 out, load .*, seed 1\n){2}", done.err)
+    end = r"8 out, load .*, seed 1\n"
+    assert re.fullmatch(
+        rf"length: \d+ tokens in, {end}length: \d+ tokens in, \d+ cached, {end}", done.err
+    )
 
 
 def completions(text):

@@ -124,6 +124,7 @@ def test_json_is_one_object_with_the_fields_that_are_promised(
         "prompt_tokens": expected["picture"].usage.prompt_tokens,
         "image_tokens": 6,
         "completion_tokens": 24,
+        "cached_tokens": 0,
     }
     assert list(found["timings"]) == ["load", "vision", "prefill", "decode"]
     assert all(seconds > 0 for seconds in found["timings"].values())

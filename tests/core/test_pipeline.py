@@ -42,7 +42,12 @@ def test_a_reply_says_what_was_generated_and_what_it_took(pipe):
 def test_a_reply_as_json_has_the_fields_that_are_promised(pipe):
     reply = pipe.generate(Request("1 2 3", id="a7"), seed=1, max_new_tokens=2).to_dict()
     assert list(reply) == ["text", "tokens", "finish_reason", "usage", "timings", "seed", "id"]
-    assert list(reply["usage"]) == ["prompt_tokens", "image_tokens", "completion_tokens"]
+    assert list(reply["usage"]) == [
+        "prompt_tokens",
+        "image_tokens",
+        "completion_tokens",
+        "cached_tokens",
+    ]
     assert list(reply["timings"]) == ["load", "vision", "prefill", "decode"]
     assert reply["id"] == "a7"
     assert isinstance(reply["tokens"], list)

@@ -450,3 +450,35 @@ def test_any_series_of_prompts_gives_what_fresh_runs_give(prompts, chunk, leave_
             sequence.append([1])
     sequence.close()
     assert pipeline.leased == 0
+
+
+@pytest.mark.parametrize("chunk", [None, 3])
+def test_visual_rows_that_were_forwarded_are_held_no_longer(chunk):
+    pipeline = FakePipeline(chunk=chunk)
+    sequence = pipeline.sequence("1 2 3", [IMAGE])
+    pipeline.forward(sequence)
+    sequence.append([4])
+    assert len(sequence.rows) == 2
+    assert all(column.values.size == 0 for column in sequence.rows.values())
+    pipeline.forward(sequence)
+    # A later turn has rows of its own, behind those that are gone.
+    prompt = pipeline.prompt("1 2 3", [IMAGE])
+    later = [item.moved(0) for item in pipeline.prompt("5", [OTHER]).media]
+    sequence.append(pipeline.prompt("5", [OTHER]).tokens, later)
+    fork = sequence.fork()
+    whole = pipeline.executor.sequence()
+    whole.append(prompt.tokens, prompt.media)
+    whole.append([4])
+    whole.append(pipeline.prompt("5", [OTHER]).tokens, later)
+    expected = pipeline.forward(whole)
+    same(pipeline.forward(sequence), expected)
+    same(pipeline.forward(fork), expected)
+
+
+def test_a_sequence_that_is_cut_before_an_image_gets_its_rows_anew():
+    pipeline = FakePipeline()
+    sequence = pipeline.sequence("1 2 3", [IMAGE, OTHER])
+    pipeline.forward(sequence)
+    sequence.append([4])
+    assert sequence.align(pipeline.prompt("3 2 1", [IMAGE, IMAGE])) > 0
+    same(pipeline.forward(sequence), pipeline.logits("3 2 1", [IMAGE, IMAGE]))

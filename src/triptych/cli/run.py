@@ -157,8 +157,9 @@ def summary(reply: Reply) -> str:
     """How a reply ended, its tokens, and how long it took, in one line."""
     usage, timings = reply.usage, reply.timings
     images = f", {usage.image_tokens} of them visual" if usage.image_tokens else ""
+    cached = f", {usage.cached_tokens} cached" if usage.cached_tokens else ""
     parts = [
-        f"{reply.finish_reason}: {usage.prompt_tokens} tokens in{images}",
+        f"{reply.finish_reason}: {usage.prompt_tokens} tokens in{images}{cached}",
         f"{usage.completion_tokens} out",
         f"load {timings.load:.2f} s",
         *([f"vision {timings.vision:.2f} s"] if usage.image_tokens else []),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,8 @@ class Executor:
     """The stages of one loaded pipeline. One caller at a time.
 
     caches: by the label of each stage that keeps one. offers: the processor's media ports.
+    join: asked for what others have of a sequence's prompt, before anything new enters it.
+    evict_idle: gives back the slots of one sequence that nobody uses now; whether there was one.
     """
 
     wiring: Wiring
@@ -33,6 +35,8 @@ class Executor:
     caches: Mapping[str, Cache[Any]]
     max_length: int
     features: FeatureCache = field(default_factory=FeatureCache)
+    join: Callable[[Sequence], None] | None = None
+    evict_idle: Callable[[], bool] | None = None
 
     def __post_init__(self) -> None:
         feeds = Feeds(self.wiring.sizes)
@@ -45,6 +49,8 @@ class Executor:
 
     def enter(self, sequence: Sequence, clock: Clock) -> None:
         """Pass what was appended to `sequence` through the INPUT stages, into its table."""
+        if self.join is not None:
+            self.join(sequence)
         self._input.enter(sequence, clock)
 
     def room(self, sequence: Sequence) -> int:

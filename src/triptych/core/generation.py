@@ -27,6 +27,7 @@ class RunningGeneration:
     """The `Generation` that strategies are given.
 
     pieces: text that is certain and that nobody has read yet.
+    cached_tokens: of the prompt, known when it has ended.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class RunningGeneration:
         self.stop = stop
         self.clock = Clock()
         self.prefill_seconds: float | None = None
+        self.cached_tokens = 0
         self.tokens: list[int] = []
         self.text = ""
         self.pieces: deque[Piece] = deque()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 import warnings
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from triptych.core.assembly import assemble
+from triptych.core.assembly import Assembly, assemble
 from triptych.core.catalog import Catalog
 from triptych.core.clock import Clock
 from triptych.core.config.errors import nearest
@@ -22,6 +23,7 @@ from triptych.core.errors import InputError, TriptychError
 from triptych.core.generation import RunningGeneration, StopRules
 from triptych.core.options import CallOptions
 from triptych.core.ports import Array
+from triptych.core.prefix_cache import DEFAULT_BYTES, PrefixCache
 from triptych.core.prompt import Prompt
 from triptych.core.reply import Reply, Score, Timings, Usage
 from triptych.core.request import Message, Request
@@ -30,6 +32,7 @@ from triptych.core.scheduler import Job, Scheduler
 from triptych.core.sequence import Sequence as TokenSequence
 from triptych.core.spans import Span
 from triptych.core.stream import Stream
+from triptych.core.wired import Wiring
 
 if TYPE_CHECKING:
     from triptych.core.chat import Chat
@@ -87,6 +90,8 @@ class Pipeline:
         self.spec = spec
         self.processor = assembly.processor
         self._executor = assembly.load()
+        self._executor.features.max_bytes = int(spec.session.feature_cache)
+        self._prefixes = self._prefix_cache(assembly)
         self._scheduler = Scheduler(self._executor, chunk=spec.session.chunk)
         self.load_seconds = time.perf_counter() - begin
 
@@ -270,7 +275,7 @@ class Pipeline:
         own = sequence is None
         sequence = self._executor.sequence() if sequence is None else sequence
         with self._scheduler.exclusive():
-            sequence.align(prompt)
+            self._prefixes.begin(sequence, prompt)
         branches = {} if branches is None else branches
         generation = RunningGeneration(
             prompt,
@@ -283,7 +288,10 @@ class Pipeline:
         )
 
         def release() -> None:
-            for used in (sequence, *branches.values()):
+            # Before it goes on elsewhere.
+            generation.cached_tokens = sequence.reused
+            self._prefixes.end(sequence, owned=not own)
+            for used in branches.values():
                 if own:
                     used.close()
                 else:
@@ -295,8 +303,29 @@ class Pipeline:
                 done(reply)
             return reply
 
-        job = self._scheduler.submit(generation, strategy, self.spec.strategy.name, release=release)
+        try:
+            job = self._scheduler.submit(
+                generation, strategy, self.spec.strategy.name, release=release
+            )
+        except BaseException:
+            with self._scheduler.exclusive():
+                release()
+            raise
         return Stream(self._scheduler, job, finish=finish)
+
+    def _prefix_cache(self, assembly: Assembly) -> PrefixCache:
+        """Where sequences wait for prompts that begin as they do.
+
+        None are shared where what a token sees depends on how a prompt was split, or on all of it.
+        """
+        given = self.spec.session.prefix_cache
+        exact = all(policy.exact for policy in assembly.policies.values())
+        shares = exact and not self._executor.wiring.whole
+        max_bytes = DEFAULT_BYTES if given is True else int(given)
+        prefixes = PrefixCache(max_bytes if shares else 0, _token_bytes(assembly.wiring))
+        self._executor.join = prefixes.join
+        self._executor.evict_idle = prefixes.evict_one
+        return prefixes
 
     def _check_prompt(self, prompt: Prompt) -> None:
         """Raises InputError for a prompt that is empty or leaves no room for a new token.
@@ -355,11 +384,22 @@ class Pipeline:
                 len(generation.prompt.tokens),
                 generation.prompt.image_tokens,
                 len(generation.tokens),
+                generation.cached_tokens,
             ),
             timings=Timings(self.load_seconds, clock.vision, prefill, clock.forward - prefill),
             seed=seed,
             id=request_id,
         )
+
+
+def _token_bytes(wiring: Wiring) -> int:
+    """What one token takes in all caches, as far as the graphs say."""
+    return sum(
+        math.prod(axis for axis in pair.past.axes if isinstance(axis, int))
+        * np.dtype(pair.past.dtype).itemsize
+        for wired in wiring.stages
+        for pair in wired.stage.cache_pairs
+    )
 
 
 def _request(request: str | Request, images: Sequence[Any], videos: Sequence[Any]) -> Request:

@@ -18,11 +18,16 @@ class Piece:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of a request. prompt_tokens counts the image tokens, too."""
+    """Tokens of a request. prompt_tokens counts the image tokens, too.
+
+    cached_tokens: those of the prompt whose keys and values an earlier request, or an earlier
+        turn, had left.
+    """
 
     prompt_tokens: int
     image_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -22,33 +22,34 @@ class Column:
     def __init__(self, first: Array, axis: int) -> None:
         self.axis = axis
         self._length = int(first.shape[axis])
+        self._forgotten = 0
         self._buffer = first.copy()
 
     @property
     def values(self) -> Array:
         """A read-only view of what is there; valid until the next `extend`."""
-        return self.between(0, self._length)
+        return self.between(self._forgotten, self._length)
 
     def __len__(self) -> int:
         return self._length
 
     def between(self, start: int, stop: int) -> Array:
         """A read-only view of the rows from `start` to `stop` along the growing axis."""
-        view = self._buffer[self._range(start, stop)]
+        view = self._buffer[self._range(start - self._forgotten, stop - self._forgotten)]
         view.flags.writeable = False
         return view
 
     def extend(self, more: Array) -> None:
         """Append rows."""
-        end = self._length + more.shape[self.axis]
-        if end > self._buffer.shape[self.axis]:
+        count, begin = more.shape[self.axis], self._length - self._forgotten
+        if begin + count > self._buffer.shape[self.axis]:
             shape = list(self._buffer.shape)
-            shape[self.axis] = max(end, 2 * shape[self.axis])
+            shape[self.axis] = max(begin + count, 2 * shape[self.axis])
             grown = np.empty(shape, self._buffer.dtype)
-            grown[self._range(0, self._length)] = self.values
+            grown[self._range(0, begin)] = self.values
             self._buffer = grown
-        self._buffer[self._range(self._length, end)] = more
-        self._length = end
+        self._buffer[self._range(begin, begin + count)] = more
+        self._length += count
 
     def extend_with_zeros(self, count: int) -> None:
         """Append `count` rows of zeros."""
@@ -59,10 +60,19 @@ class Column:
     def truncate(self, length: int) -> None:
         """Keep the first `length` rows."""
         self._length = min(self._length, length)
+        self._forgotten = min(self._forgotten, self._length)
+
+    def forget(self) -> None:
+        """Give the memory of the rows back; they keep their places, and nobody reads them again."""
+        if self._forgotten < self._length:
+            self._forgotten = self._length
+            self._buffer = np.compress([], self._buffer, self.axis)
 
     def copy(self) -> Column:
         """An independent copy."""
-        return Column(self.values, self.axis)
+        copied = Column(self.values, self.axis)
+        copied._forgotten, copied._length = self._forgotten, self._length
+        return copied
 
     def _range(self, start: int, stop: int) -> tuple[slice, ...]:
         return (*(slice(None),) * self.axis, slice(start, stop))
@@ -108,6 +118,8 @@ class Sequence:
     appended: list[Appended] = field(default_factory=list)
     given: list[int] = field(default_factory=list)
     shares_prefix: bool = True
+    reused: int = 0
+    """How many tokens of the prompt that it was last aligned with were forwarded before."""
     _placed: list[_Placed] = field(default_factory=list)
     _forks: list[Sequence] = field(default_factory=list)
 
@@ -140,6 +152,11 @@ class Sequence:
         return len(self) - self.forwarded
 
     @property
+    def shareable(self) -> int:
+        """How many tokens, as they were given, are forwarded: what another prompt may share."""
+        return self._given_until(self.forwarded) if self.forwarded else 0
+
+    @property
     def room(self) -> int:
         """How many tokens may still be appended."""
         return self.max_length - len(self)
@@ -158,6 +175,8 @@ class Sequence:
                 "session.max_context"
             )
         shown = tuple(item for item in media if len(item.at))
+        if self.rows:
+            self._forget_rows()
         start = len(self.given)
         self._placed += [_placed(item, start) for item in shown]
         self.given.extend(ids.tolist())
@@ -186,7 +205,7 @@ class Sequence:
         Tokens and media digests are compared; the cut never falls inside an image, and one
         token at least stays pending. Returns how many forwarded tokens were kept.
         """
-        shared = self._shared_prefix(prompt) if self.shares_prefix else 0
+        shared = self.shared_prefix(prompt)
         if shared:
             sources = self.table["source"].values[: self.forwarded]
             length = int(np.searchsorted(sources, shared))
@@ -194,6 +213,7 @@ class Sequence:
         if not shared:
             self.clear()
         kept = self.forwarded
+        self.reused = shared
         self._forget(shared)
         later = [item for item in prompt.media if len(item.at) and item.at[0] >= shared]
         self.append(prompt.tokens[shared:], [item.moved(-shared) for item in later])
@@ -205,7 +225,13 @@ class Sequence:
         Close it when it is needed no more. What is still open when the generation ends is
         closed with the sequence that it was made of.
         """
-        fork = Sequence(
+        fork = self.copy()
+        self._forks = [*(one for one in self._forks if one.caches), fork]
+        return fork
+
+    def copy(self) -> Sequence:
+        """An independent copy that nobody closes but its owner; copies the caches."""
+        return Sequence(
             max_length=self.max_length,
             table={name: column.copy() for name, column in self.table.items()},
             rows={name: column.copy() for name, column in self.rows.items()},
@@ -216,8 +242,15 @@ class Sequence:
             shares_prefix=self.shares_prefix,
             _placed=list(self._placed),
         )
-        self._forks = [*(one for one in self._forks if one.caches), fork]
-        return fork
+
+    def take_over(self, other: Sequence) -> None:
+        """Become what `other` is, which is empty from then on; nothing is copied."""
+        self.clear()
+        for name in ("table", "rows", "caches", "appended", "given", "_placed"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(self, name, theirs)
+            setattr(other, name, mine)
+        self.forwarded, other.forwarded = other.forwarded, 0
 
     def clear(self) -> None:
         """Forget everything; the caches go back to their pools."""
@@ -241,9 +274,12 @@ class Sequence:
             slot.close()
         self.caches = {}
 
-    def _shared_prefix(self, prompt: Prompt) -> int:
-        """How many of the given tokens, all forwarded, `prompt` begins with."""
-        if not self.forwarded:
+    def shared_prefix(self, prompt: Prompt) -> int:
+        """How many of the given tokens, all forwarded, `prompt` begins with.
+
+        Media count as their digests, and as a whole; the prompt's last token is never shared.
+        """
+        if not self.forwarded or not self.shares_prefix:
             return 0
         limit = min(self._given_until(self.forwarded), len(prompt.tokens) - 1)
         same = np.asarray(self.given[:limit], np.int64) == prompt.tokens[:limit]
@@ -257,6 +293,15 @@ class Sequence:
             firsts = [item.first for item in (ours, new) if item is not None]
             return min([shared, *firsts])
         return shared
+
+    def _forget_rows(self) -> None:
+        """Give the visual rows back that have been forwarded: no slice reads them again.
+
+        A sequence that is cut back before them gets them anew, with the tokens.
+        """
+        if self.forwarded >= self.entered:
+            for column in self.rows.values():
+                column.forget()
 
     def _drop_appended(self, *, keep: int) -> None:
         """Keep the first `keep` of the tokens that have not entered the table."""
