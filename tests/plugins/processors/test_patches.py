@@ -53,10 +53,10 @@ def noise(width: int, height: int) -> Image.Image:
 
 
 def computed(images: PatchImages, image: Image.Image) -> tuple[int, dict[str, Any]]:
-    expansion, compute = images.measure(image, "images[0]")
-    [rows] = expansion.pieces
+    measured = images.measure(image, "images[0]")
+    [rows] = measured.expansion.pieces
     assert isinstance(rows, Rows)
-    return rows.count, dict(compute())
+    return rows.count, dict(measured.compute())
 
 
 @pytest.fixture(scope="module")

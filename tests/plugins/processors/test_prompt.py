@@ -14,6 +14,7 @@ from PIL import Image
 from triptych.core.errors import InputError
 from triptych.core.request import Request
 from triptych.core.text_stream import TextStream
+from triptych.plugins.processors import patches
 from triptych.plugins.processors.hf import HFProcessor
 
 SPECIAL = ["<|im_end|>", "<|im_start|>", "<|image_pad|>", "<|endoftext|>", "<|vision_end|>"]
@@ -245,18 +246,26 @@ def test_a_digest_is_of_content_and_settings(
     assert len({*same, *others}) == 4
 
 
-def test_pixels_are_computed_once_and_only_when_asked_for(
+def test_patches_are_computed_once_and_only_when_asked_for(
     processor: HFProcessor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    resize = Image.Image.resize
-    monkeypatch.setattr(
-        Image.Image, "resize", lambda *args, **kw: asked.append(1) or resize(*args, **kw)
-    )
+    cut = patches.patch_rows
+    monkeypatch.setattr(patches, "patch_rows", lambda *a, **k: asked.append(1) or cut(*a, **k))
     media = processor.prompt(Request(text="a", images=[picture(100, 60)])).media[0]
     assert asked == []
     assert media.ports["pixel_values"] is media.ports["pixel_values"]
     assert asked == [1]
+
+
+def test_a_picture_may_be_drawn_on_once_the_prompt_is_made(processor: HFProcessor) -> None:
+    """Neither what is resized nor what fits as it is shares its pixels with the caller's."""
+    for size in (96, 64), (90, 60):
+        image = picture(*size)
+        media = processor.prompt(Request(text="a", images=[image])).media[0]
+        other = processor.prompt(Request(text="a", images=[image.copy()])).media[0]
+        image.paste((0, 0, 0), (0, 0, *size))
+        np.testing.assert_array_equal(media.ports["pixel_values"], other.ports["pixel_values"])
 
 
 def test_offered_ports_are_those_computed(processor: HFProcessor) -> None:

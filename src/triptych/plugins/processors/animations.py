@@ -53,7 +53,7 @@ class Animation:
         for index in indices:
             self._go_to(index)
             named = f"frame {index} of {self.named}"
-            yield open_image(self._image, named, pixel_limit=self._limits.pixels)
+            yield open_image(self._image.copy(), named, pixel_limit=self._limits.pixels)
 
     def _read_timeline(self) -> Timeline:
         starts = [0.0]

@@ -79,6 +79,11 @@ class ChatProcessor:
         """Token ids to text, special and unknown tokens left out; half a character gives U+FFFD."""
         return self._codec.decode(tokens)
 
+    @property
+    def tokenizer_json(self) -> str:
+        """The tokenizer in the format of ``tokenizer.json``, for steps that work on its bytes."""
+        return self._codec.json
+
     @cached_property
     def _template(self) -> ChatTemplate | None:
         found = self._folder.chat_template

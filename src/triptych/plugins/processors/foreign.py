@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from PIL.Image import Image
 
-from triptych.core.ports import Array, Port
+from triptych.core.ports import Port
 from triptych.plugins.processors.expansion import Expansion, Rows
 from triptych.plugins.processors.folder import ModelFolder, ProcessorError
-from triptych.plugins.processors.image_ports import Bounds, ImageError
+from triptych.plugins.processors.image_ports import Bounds, ImageError, MeasuredImage
 
 
 class ForeignImages:
@@ -32,9 +31,7 @@ class ForeignImages:
         self._bounds = bounds
         self.fingerprint = json.dumps([folder.image_config, repr(bounds)], sort_keys=True)
 
-    def measure(
-        self, image: Image, place: str
-    ) -> tuple[Expansion, Callable[[], Mapping[str, Array]]]:
+    def measure(self, image: Image, place: str) -> MeasuredImage:
         """Rows from the grid, so the ports are computed at once."""
         try:
             computed = self._processor(images=[image], return_tensors="np")
@@ -49,7 +46,8 @@ class ForeignImages:
         grid = np.asarray(computed["image_grid_thw"], np.int64)
         merge = int(getattr(self._processor, "merge_size", 1))
         ports = {"pixel_values": np.asarray(computed["pixel_values"]), "image_grid_thw": grid}
-        return Expansion((Rows(int(grid.prod()) // merge**2),)), lambda: ports
+        rows = Rows(int(grid.prod()) // merge**2)
+        return MeasuredImage(Expansion((rows,)), (image.tobytes(),), lambda: ports)
 
     @cached_property
     def _processor(self) -> Any:

@@ -27,7 +27,7 @@ class ImageKind:
         from triptych.plugins.processors.images import open_image
 
         image = open_image(source.value, source.place, pixel_limit=self._pixel_limit)
-        expansion, compute = self._ports.measure(image, source.place)
+        measured = self._ports.measure(image, source.place)
         size = f"{image.width}x{image.height}"
-        digest = digest_of(self._ports.fingerprint, size, image.tobytes())
-        return Opened(digest, expansion, compute)
+        digest = digest_of(self._ports.fingerprint, size, *measured.content)
+        return Opened(digest, measured.expansion, measured.compute)

@@ -26,6 +26,19 @@ class Bounds:
     max_pixels: int | None = None
 
 
+@dataclass(frozen=True)
+class MeasuredImage:
+    """A picture as the model sees it.
+
+    expansion: what stands for it in the prompt. content: its pixels, which together with its size
+    and the image processor's fingerprint decide its ports. compute: gives these.
+    """
+
+    expansion: Expansion
+    content: tuple[bytes, ...]
+    compute: Callable[[], Mapping[str, Array]]
+
+
 class ImagePorts(Protocol):
     """An image processor.
 
@@ -36,10 +49,8 @@ class ImagePorts(Protocol):
     offers: tuple[Port, ...]
     fingerprint: str
 
-    def measure(
-        self, image: Image, place: str
-    ) -> tuple[Expansion, Callable[[], Mapping[str, Array]]]:
-        """What stands for a picture in the prompt, and what computes its ports.
+    def measure(self, image: Image, place: str) -> MeasuredImage:
+        """Measure a picture, which may change or be closed afterwards.
 
         Raises ImageError for a picture that it cannot take.
         """

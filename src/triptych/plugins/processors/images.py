@@ -12,13 +12,15 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from triptych.plugins.processors.image_ports import ImageError
 from triptych.plugins.processors.local_files import LocalFile
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are read, by Pillow's names. Others have decoders that few people ever fuzzed."""
+UPRIGHT = 1
+"""EXIF's orientation of a picture that need not be turned."""
 DEEP_GRAY = ("I;16", "I;16L", "I;16B", "I;16N")
 """Pillow's modes of 16-bit grayscale."""
 
@@ -26,7 +28,7 @@ _warnings_lock = Lock()
 
 
 def open_image(source: object, place: str, *, pixel_limit: int) -> Image.Image:
-    """A picture, upright, in mode RGB.
+    """A picture, upright, in mode RGB; it may be the given one itself.
 
     source: a path, a file's bytes, a PIL image, or a uint8 array [height, width],
         [height, width, 1], [height, width, 3] or [height, width, 4].
@@ -130,7 +132,9 @@ def _check_size(width: int, height: int, named: str, pixel_limit: int) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     """The picture turned as its EXIF data says; as it is when they cannot be read."""
     try:
-        return ImageOps.exif_transpose(image)
+        # A picture that stands upright would be copied.
+        turned = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT) != UPRIGHT
+        return ImageOps.exif_transpose(image) if turned else image
     except Exception:  # noqa: BLE001 - parsers of damaged EXIF data raise nearly anything
         return image
 
@@ -146,7 +150,7 @@ def _rgb(image: Image.Image, named: str) -> Image.Image:
         )
     try:
         if not image.has_transparency_data:
-            return image.convert("RGB")
+            return image if image.mode == "RGB" else image.convert("RGB")
         # Pillow turns premultiplied gray (La) into nothing but gray with alpha.
         rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))

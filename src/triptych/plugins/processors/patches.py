@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +18,8 @@ from triptych.core.ports import Array, Port
 from triptych.plugins.processors.colours import CHANNELS, colour_table
 from triptych.plugins.processors.expansion import Expansion, Rows
 from triptych.plugins.processors.folder import ProcessorError
-from triptych.plugins.processors.image_ports import Bounds, ImageError
-from triptych.plugins.processors.patch_rows import patch_rows
+from triptych.plugins.processors.image_ports import Bounds, ImageError, MeasuredImage
+from triptych.plugins.processors.patch_rows import channel_bytes, patch_rows, planes_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -99,21 +99,22 @@ class PatchImages:
             Port("image_grid_thw", "int64", ("images", 3)),
         )
 
-    def measure(
-        self, image: Image, place: str
-    ) -> tuple[Expansion, Callable[[], Mapping[str, Array]]]:
-        """Rows by arithmetic; pixels are resized when the ports are computed."""
+    def measure(self, image: Image, place: str) -> MeasuredImage:
+        """Rows by arithmetic. Pixels are resized now, and cut when the ports are computed."""
         height, width = self._target(image.height, image.width, place)
         side = self._config.patch_size
         rows = (height // side) * (width // side) // self._config.merge_size**2
-        held = [image]
+        if image.size != (width, height):
+            image = image.resize((width, height), resample=self._config.resample)
+        content = channel_bytes(image)
+        held = [content]
 
         def compute() -> Mapping[str, Array]:
             ports = self._ports(held[0], height, width)
             held.clear()  # The media lives as long as its conversation; its pixels need not.
             return ports
 
-        return Expansion((Rows(rows),)), compute
+        return MeasuredImage(Expansion((Rows(rows),)), content, compute)
 
     def _target(self, height: int, width: int, place: str) -> tuple[int, int]:
         """The height and width that a picture is resized to (Qwen2-VL, arXiv 2409.12191)."""
@@ -142,14 +143,12 @@ class PatchImages:
             sides = [math.ceil(side * grow / factor) * factor for side in (height, width)]
         return sides[0], sides[1]
 
-    def _ports(self, image: Image, height: int, width: int) -> Mapping[str, Array]:
+    def _ports(self, content: tuple[bytes, ...], height: int, width: int) -> Mapping[str, Array]:
         """``pixel_values`` f32 [patches, features] and ``image_grid_thw`` i64 [1, 3]."""
         config = self._config
-        if config.do_resize:
-            image = image.resize((width, height), resample=config.resample)
         side = config.patch_size
         values = patch_rows(
-            np.asarray(image)[None],
+            [planes_of(content, width)],
             self._table,
             side=side,
             merge=config.merge_size,

@@ -38,6 +38,11 @@ class TextCodec:
         added = self._tokenizer.get_added_tokens_decoder()
         return {token.content: index for index, token in added.items() if token.special}
 
+    @property
+    def json(self) -> str:
+        """The tokenizer in the format of ``tokenizer.json``."""
+        return self._tokenizer.to_str()
+
     def id_of(self, token: str) -> int | None:
         """A token's id."""
         return self._tokenizer.token_to_id(token)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -22,7 +22,7 @@ from triptych.core.ports import Array, Port
 from triptych.plugins.processors.colours import CHANNELS, colour_table
 from triptych.plugins.processors.expansion import Expansion, Rows
 from triptych.plugins.processors.folder import ModelFolder, ProcessorError, token_text
-from triptych.plugins.processors.image_ports import Bounds
+from triptych.plugins.processors.image_ports import Bounds, MeasuredImage
 
 TYPES = tuple(
     f"{family}ImageProcessor{suffix}"
@@ -133,23 +133,22 @@ class TileImages:
             Port("pixel_values", "float32", ("tiles", CHANNELS, side, side)),
         )
 
-    def measure(
-        self, image: Image, place: str
-    ) -> tuple[Expansion, Callable[[], Mapping[str, Array]]]:
+    def measure(self, image: Image, place: str) -> MeasuredImage:
         """The grid of tiles by arithmetic; pixels are resized when the ports are computed."""
         del place
         steps = list(self._sizes(image.height, image.width))
         side = self._config.max_image_size.longest_edge
         down, across = (length // side for length in steps[-1])
         cut = self._config.do_image_splitting and down * across > 1
-        held = [image]
+        held = [image.copy()]
 
         def compute() -> Mapping[str, Array]:
             ports = {"pixel_values": self._tiles(held[0], steps, cut=cut)}
             held.clear()  # The media lives as long as its conversation; its pixels need not.
             return ports
 
-        return self._layout.expansion(*((down, across) if cut else (0, 0))), compute
+        expansion = self._layout.expansion(*((down, across) if cut else (0, 0)))
+        return MeasuredImage(expansion, (image.tobytes(),), compute)
 
     def _sizes(self, height: int, width: int) -> Iterator[Size]:
         """The sizes that a picture takes, one after the other; the last is whole tiles."""

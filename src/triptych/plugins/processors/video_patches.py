@@ -24,7 +24,7 @@ from triptych.plugins.processors.frames import (
     seconds_of_patches,
     whole_steps,
 )
-from triptych.plugins.processors.patch_rows import patch_rows
+from triptych.plugins.processors.patch_rows import channel_bytes, patch_rows, planes_of
 from triptych.plugins.processors.patches import MAX_ASPECT, PatchConfig
 from triptych.plugins.processors.video_kind import VideoBounds
 
@@ -124,7 +124,7 @@ class VideoPatches:
         digest = digest_of(self._fingerprint, frames.shape, frames.tobytes())
         side, steps = config.patch_size, config.temporal_patch_size
         seconds = seconds_of_patches(whole_steps(chosen, steps), timeline, steps)
-        rows, columns = frames.shape[1] // side, frames.shape[2] // side
+        rows, columns = (length // side for length in frames.shape[2:])
         held = [frames]
 
         def compute() -> Mapping[str, Array]:
@@ -143,11 +143,11 @@ class VideoPatches:
         return Sampling(config.fps, config.min_frames, config.max_frames, config.num_frames)
 
     def _resized(self, clip: Clip, chosen: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """The chosen frames, uint8 [frames, height, width, channels], all resized alike."""
+        """The chosen frames, uint8 [frames, channels, height, width], all resized alike."""
         decoded = clip.frames(chosen)
         first = next(decoded)
         size = self._target(len(chosen), first.height, first.width, clip.named)
-        frames = np.empty((len(chosen), *size, CHANNELS), np.uint8)
+        frames = np.empty((len(chosen), CHANNELS, *size), np.uint8)
         for at, frame in enumerate(chain([first], decoded)):
             if frame.size != first.size:
                 raise VideoError(
@@ -155,7 +155,7 @@ class VideoPatches:
                     f"and the first {first.width} x {first.height}; make all of one size"
                 )
             resized = frame.resize(size[::-1], self._config.resample)
-            frames[at] = np.asarray(resized)
+            frames[at] = planes_of(channel_bytes(resized), resized.width)
         return frames
 
     def _target(self, count: int, height: int, width: int, named: str) -> tuple[int, int]:
@@ -198,7 +198,7 @@ class VideoPatches:
         config = self._config
         steps = config.temporal_patch_size
         return patch_rows(
-            frames[whole_steps(range(len(frames)), steps)],
+            [list(frames[index]) for index in whole_steps(range(len(frames)), steps)],
             self._table,
             side=config.patch_size,
             merge=config.merge_size,
