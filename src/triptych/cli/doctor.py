@@ -115,7 +115,7 @@ def _versions() -> list[Finding]:
 
 def _providers() -> Finding:
     try:
-        from triptych.core.graph import available_providers
+        from triptych.core.session import available_providers
 
         return Finding("providers", "ok", ", ".join(available_providers()))
     except Exception as error:  # noqa: BLE001 - a broken native library may raise anything
@@ -123,7 +123,7 @@ def _providers() -> Finding:
 
 
 def _threads() -> Finding:
-    from triptych.core.graph import cpu_threads
+    from triptych.core.session import cpu_threads
 
     return Finding("threads", "ok", f"{cpu_threads()} (what 'threads: auto' means here)")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from triptych.core.ports import Array, CachePair, Port, When
 
@@ -35,15 +35,27 @@ class Stage(Protocol):
 
 @dataclass(frozen=True)
 class Runtime:
-    """How graphs are run: execution providers in order of preference, and CPU threads."""
+    """How graphs are run.
+
+    providers: execution providers in order of preference. threads: of the CPU; None: as many as
+    there are cores. pool: whether sessions share one pool of threads.
+    on_demand: a stage with much weight may wait with reading it until it is first called.
+    graph_cache: keep optimised graphs on disk.
+    """
 
     providers: Sequence[str] = ("cpu",)
     threads: int | None = None
+    pool: Literal["shared", "own"] = "shared"
+    on_demand: bool = False
+    graph_cache: bool = True
 
 
 class Loadable(Protocol):
     """A stage with weights."""
 
     def load(self, runtime: Runtime) -> None:
-        """Read the weights. Called once, after the wiring was checked."""
+        """Read the weights. Called once, after the wiring was checked, in a thread of its own.
+
+        A graph that cannot be run is an error here, even where its weights are read later.
+        """
         ...

@@ -15,7 +15,7 @@ from tests.export.qwen2_vl.checkpoints import VL_SHAPES, vl_checkpoint
 from tests.export.text_checkpoints import TEXT_SHAPES, text_checkpoint
 from triptych import Request
 from triptych.cli import export
-from triptych.core.graph import session_options
+from triptych.core.session import session_options
 from triptych.core.graph_header import read_header
 from triptych.core.prompt import Prompt
 from triptych.core.stages import Runtime

@@ -19,7 +19,7 @@ from tests.export.graphs import Graphs
 from tests.export.qwen3_vl_moe.checkpoints import MOE_SHAPES, TinyMoeShape
 from tests.export.reference import Prompt, Reference
 from triptych.core.catalog import Catalog
-from triptych.core.graph import session_options
+from triptych.core.session import session_options
 from triptych.core.stages import Runtime
 from triptych.export import export_checkpoint
 from triptych.export.builder import FLOAT, GraphBuilder

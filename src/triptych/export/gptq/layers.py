@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import onnx_ir as ir
 
-from triptych.core.graph import session_options
+from triptych.core.session import session_options
 from triptych.core.ports import Array
 from triptych.core.stages import Runtime
 from triptych.export.builder import IR_VERSION

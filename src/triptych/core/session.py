@@ -1,0 +1,208 @@
+"""Opening sessions of ONNX Runtime: providers, pools of threads, what is kept in memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from triptych.core.errors import TriptychError
+from triptych.core.graph_store import GraphStore
+from triptych.core.stages import Runtime
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "rocm": "ROCMExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+"""Short names of ONNX Runtime's execution providers; full names are taken as well."""
+
+_LEAST_ON_DEMAND = 64 * 2**20
+"""Bytes of weights from which on it pays to open a graph only when it is needed."""
+
+_NO_SPINNING = ("session.intra_op.allow_spinning", "0")
+_NO_PACKING = ("session.disable_prepacking", "1")
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+class GraphError(TriptychError):
+    """A graph that ONNX Runtime refuses to load or to run."""
+
+    exit_code = 1
+
+
+class SessionError(TriptychError):
+    """A setting of the session that this process cannot follow."""
+
+
+def open_session(path: Path, weights: Iterable[str], runtime: Runtime) -> Any:
+    """The onnxruntime session of a graph. Raises GraphError and SessionError.
+
+    weights: the names of its data files. The form that ONNX Runtime gives a large graph is
+    taken from the store, or put there, if only the CPU computes: other providers compile what
+    no file holds.
+    """
+    return _open(path, weights, runtime, packed=True)
+
+
+def check_session(path: Path, weights: Iterable[str], runtime: Runtime) -> None:
+    """See that a graph can be opened, without what takes time and memory.
+
+    Nearly all that opening takes is to put weights in the order in which they are computed with.
+    Raises GraphError and SessionError.
+    """
+    providers = _full_names(runtime.providers)
+    stored = _stored(path, weights, runtime, providers)
+    if stored is None or stored.content is None:
+        _open(path, weights, runtime, packed=False)
+
+
+def is_large(path: Path, weights: Iterable[str]) -> bool:
+    """Whether opening a graph takes so long, and so much memory, that it should be needed."""
+    files = (path, *(path.parent / name for name in weights))
+    return sum(file.stat().st_size for file in files if file.exists()) > _LEAST_ON_DEMAND
+
+
+def available_providers() -> list[str]:
+    """The short (where there is one) names of the providers of the installed ONNX Runtime."""
+    import onnxruntime
+
+    short = {full: name for name, full in PROVIDERS.items()}
+    return [short.get(name, name) for name in onnxruntime.get_available_providers()]
+
+
+def session_options(runtime: Runtime) -> Any:
+    """Options of a session on the one pool, or on threads of its own that do not spin.
+
+    Raises SessionError as `ThreadPool.join` does.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if runtime.pool == "own" and ThreadPool.size is None:
+        options.intra_op_num_threads = runtime.threads or cpu_threads()
+        options.add_session_config_entry(*_NO_SPINNING)
+    else:
+        ThreadPool.join(runtime.threads)
+        options.use_per_session_threads = False
+    return options
+
+
+def cpu_threads() -> int:
+    """How many threads `threads: auto` means: the cores this process may use, at most 16."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(available or 1, 16))
+
+
+class ThreadPool:
+    """One pool of threads for all sessions of the process.
+
+    Each session's own pool spins after a run and takes the cores from the next one: three
+    sessions called in turn on two cores take 1.6 to 3 times as long. ONNX Runtime makes its
+    global pool once a process, never resizes it, and refuses sessions with pools of their own
+    from then on. Where somebody else has made one, ours run on theirs, whatever its size.
+    """
+
+    size: int | None = None
+    """Its threads; None before the first session, 0 for somebody else's pool."""
+    lock = threading.Lock()
+
+    @classmethod
+    def join(cls, threads: int | None) -> None:
+        """Use the pool, and make it if there is none yet; None: as many threads as it has.
+
+        Raises SessionError when it has another number of threads than was asked for.
+        """
+        import onnxruntime
+
+        with cls.lock:
+            if cls.size is None:
+                wanted = threads or cpu_threads()
+                try:
+                    onnxruntime.set_global_thread_pool_sizes(wanted, 1)
+                    cls.size = wanted
+                except Exception:  # noqa: BLE001 - no class of its own says that there is a pool
+                    cls.size = 0
+        if threads and cls.size and threads != cls.size:
+            raise SessionError(
+                f"session.threads: {threads} threads are wanted, but the pipelines of this process "
+                f"share a pool of {cls.size}; give all of them the same number, or 'auto'"
+            )
+
+
+def _open(path: Path, weights: Iterable[str], runtime: Runtime, *, packed: bool) -> Any:
+    import onnxruntime
+
+    options = session_options(runtime)
+    providers = _full_names(runtime.providers)
+    if not packed:
+        options.add_session_config_entry(*_NO_PACKING)
+
+    def session(model: str | bytes) -> Any:
+        # Without the fallback, which prints and then runs on another provider than asked for.
+        return onnxruntime.InferenceSession(
+            model, sess_options=options, providers=providers, enable_fallback=0
+        )
+
+    stored = _stored(path, weights, runtime, providers)
+    if stored is not None and stored.content is not None:
+        try:
+            level = options.graph_optimization_level
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.add_session_config_entry(_WEIGHTS_FOLDER, str(path.parent.absolute()))
+            return session(stored.content)
+        except Exception:  # noqa: BLE001 - whatever is wrong with the entry, the graph may be sound
+            options.graph_optimization_level = level
+            stored.discard()
+    try:
+        if stored is None:
+            return session(str(path))
+        with stored.writing() as target:
+            if target is not None:
+                options.optimized_model_filepath = str(target)
+            return session(str(path))
+    except Exception as cause:  # onnxruntime's own exceptions share no base class
+        raise GraphError(f"{path}: ONNX Runtime cannot load it: {cause}") from cause
+
+
+def _stored(path: Path, weights: Iterable[str], runtime: Runtime, providers: Sequence[str]) -> Any:
+    """The graph's place in the store; None where it has none."""
+    import onnxruntime
+
+    store = GraphStore.usual() if runtime.graph_cache else None
+    if store is None or providers != [PROVIDERS["cpu"]]:
+        return None
+    return store.find(path, weights, f"onnxruntime {onnxruntime.__version__} {_processor()}")
+
+
+def _processor() -> str:
+    """What the machine's cores can do; optimised graphs may depend on it."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
+            return next(line for line in lines if line.startswith(("flags", "Features")))
+    except (OSError, StopIteration):
+        import platform
+
+        return f"{platform.machine()} {platform.processor()}"
+
+
+def _full_names(names: Sequence[str]) -> list[str]:
+    """ONNX Runtime's own names. Raises SessionError for a provider that is not there."""
+    import onnxruntime
+
+    installed = onnxruntime.get_available_providers()
+    full = [PROVIDERS.get(name, name) for name in names]
+    for name, wanted in zip(names, full, strict=True):
+        if wanted not in installed:
+            raise SessionError(
+                f"session.providers: ONNX Runtime has no provider {name!r} here; "
+                f"it has: {', '.join(available_providers())}"
+            )
+    return full
