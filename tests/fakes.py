@@ -233,33 +233,43 @@ class Decode(Spoils):
 
     def __init__(self):
         self.slices = []
+        self.batches_of = []
+        """How many rows each run had."""
         self.fails_at = None
         """A token at which it raises, after it has written to its cache."""
 
     def __call__(self, ports):
-        embeds = ports["inputs_embeds"][0] + ports["deepstack_embeds"].sum(0)[0]
-        count, total = len(embeds), ports["attention_mask"].shape[1]
+        batch, count, _ = ports["inputs_embeds"].shape
         self.slices.append(count)
-        placed = embeds + np.sin(ports["position_ids"][:, 0].T @ self.turn)
-        query, key, value = (
-            (x @ weight).reshape(count, HEADS, -1).swapaxes(0, 1)
-            for x, weight in zip((placed, placed, embeds), self.projections, strict=True)
-        )
-        keys, values = ports["past.key"], ports["past.value"]
-        keys[0, :, total - count : total] = key
-        values[0, :, total - count : total] = value
+        self.batches_of.append(batch)
+        assert batch == 1 or count == 1, "as GroupQueryAttention on a CPU has it"
+        rows = [self._row(ports, row) for row in range(batch)]
         if (
             self.fails_at is not None
             and (ports["inputs_embeds"] == Embed.table[self.fails_at]).all(-1).any()
         ):
             raise ArithmeticError("the numbers do not add up")
-        scores = query @ keys[0, :, :total].swapaxes(1, 2)
+        return self.give(logits=np.stack(rows))
+
+    def _row(self, ports, row):
+        deep = ports["deepstack_embeds"].sum(0)
+        text = ports["inputs_embeds"][row]
+        embeds = text + deep[row if len(deep) > 1 else 0]
+        count, total = len(embeds), int(ports["attention_mask"][row].sum())
+        placed = embeds + np.sin(ports["position_ids"][:, row].T @ self.turn)
+        query, key, value = (
+            (x @ weight).reshape(count, HEADS, -1).swapaxes(0, 1)
+            for x, weight in zip((placed, placed, embeds), self.projections, strict=True)
+        )
+        keys, values = ports["past.key"][row], ports["past.value"][row]
+        keys[:, total - count : total] = key
+        values[:, total - count : total] = value
+        scores = query @ keys[:, :total].swapaxes(1, 2)
         future = np.arange(total) > np.arange(total - count, total)[:, None]
         weights = np.exp(np.where(future, -np.inf, scores - scores.max(-1, keepdims=True)))
         weights /= weights.sum(-1, keepdims=True)
-        seen = (weights @ values[0, :, :total]).swapaxes(0, 1).reshape(count, HIDDEN)
-        logits = np.tanh(placed + seen) @ self.head
-        return self.give(logits=logits[ports["logit_index"]])
+        seen = (weights @ values[:, :total]).swapaxes(0, 1).reshape(count, HIDDEN)
+        return (np.tanh(placed + seen) @ self.head)[ports["logit_index"][row]]
 
 
 class Windowed(Decode):
@@ -392,13 +402,16 @@ def fake_wiring(items, *, offers=None, changes=None):
 class FakePipeline:
     """An executor and its scheduler over fake stages, with a full cache where nothing else is said.
 
-    allocated: how many buffers the caches have reserved.
+    batch: how many requests are in progress at once. allocated: how many buffers the caches have
+    reserved.
     """
 
     items: list = field(default_factory=fake_stages)
     policy: object = None
     max_length: int = 200
     chunk: int | None = None
+    batch: int = 8
+    memory: int | None = None
     changes: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -414,7 +427,15 @@ class FakePipeline:
             for wired in wiring.stages
             if wired.stage.cache_pairs
         }
-        self.executor = Executor(wiring, self.processor.offers, self.caches, self.max_length)
+        self.executor = Executor(
+            wiring,
+            self.processor.offers,
+            self.caches,
+            self.max_length,
+            rows=self.batch,
+            memory=self.memory,
+            exact=policy.exact,
+        )
         self.scheduler = Scheduler(self.executor, chunk=self.chunk)
 
     def prompt(self, text="1 2 3", images=()):
@@ -459,8 +480,7 @@ class FakePipeline:
     @property
     def leased(self):
         """Slots that nobody gave back."""
-        free = sum(len(cache.free) for cache in self.caches.values())
-        return self.allocated // len(Decode.cache_pairs) - free
+        return sum(len(cache.leased) for cache in self.caches.values())
 
     def _allocate(self, shape, dtype):
         self.allocated += 1

@@ -423,7 +423,7 @@ def test_an_interrupt_within_a_slice_leaves_the_others_as_they_were():
 
 
 def test_a_closed_stream_gives_its_memory_back_and_ends_no_other():
-    pipeline = FakePipeline(chunk=2)
+    pipeline = FakePipeline()
     streams = [stream(pipeline, *request) for request in REQUESTS]
     next(streams[0])
     assert pipeline.leased == 5

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from triptych.core.cache import Cache, CachePolicy
 from triptych.core.config.build import part_of
 from triptych.core.config.errors import ConfigError
 from triptych.core.config.part import Part
 from triptych.core.config.spec import PipelineSpec
-from triptych.core.errors import InputError, TriptychError
+from triptych.core.errors import TriptychError
 from triptych.core.execution import Executor
-from triptych.core.ports import Array
+from triptych.core.memory import reserve
 from triptych.core.prompt import Processor
 from triptych.core.stages import Runtime, Stage
 from triptych.core.wired import Wiring
@@ -60,12 +57,20 @@ class Assembly:
             self._check_device(part, stage)
         caches: dict[str, Cache[Any]] = {
             wired.label: self.policies[wired.label].make(
-                wired.stage.cache_pairs, self.max_length, _reserve
+                wired.stage.cache_pairs, self.max_length, reserve
             )
             for wired in self.wiring.stages
             if wired.stage.cache_pairs
         }
-        return Executor(self.wiring, tuple(self.processor.offers), caches, self.max_length)
+        return Executor(
+            self.wiring,
+            tuple(self.processor.offers),
+            caches,
+            self.max_length,
+            rows=session.max_batch,
+            memory=session.cache_bytes,
+            exact=all(policy.exact for policy in self.policies.values()),
+        )
 
     def _check_device(self, part: Part, stage: Stage) -> None:
         """Refuse a cache that moves rows in the CPU's memory while the graph has them elsewhere."""
@@ -135,15 +140,3 @@ def _load(part: Part, load: Any, runtime: Runtime) -> None:
         raise ConfigError(
             part.where, f"{part.name} failed with {type(cause).__name__}: {cause}", exit_code=1
         ) from cause
-
-
-def _reserve(shape: tuple[int, ...], dtype: str) -> Array:
-    """Zeroed memory; the system hands out a page when it is first written."""
-    try:
-        return np.zeros(shape, dtype)
-    except (MemoryError, ValueError) as error:
-        size = math.prod(shape) * np.dtype(dtype).itemsize / 2**30
-        raise InputError(
-            f"a cache of {size:,.1f} GiB for each past tensor, {list(shape)}, cannot be reserved; "
-            "lower session.max_context"
-        ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,21 @@ SlotType = TypeVar("SlotType", bound="Slot")
 class Binding:
     """What a stage is given for one run, by port name.
 
-    pasts: its past tensors, which it extends in place; the same objects for all a slot's life.
+    pasts: its past tensors, which it extends in place; the same objects for all a slot's life,
+        and whenever the same rows of a pool are bound.
     ports: what else the cache writes: `attention_mask` i64 [B, total].
+    rows: which of the B rows is each slot's. The others are dead: they are fed zeros, write only
+        past their own length, and what they give is dropped.
     """
 
     pasts: Mapping[str, Array]
     ports: Mapping[str, Array]
+    rows: tuple[int, ...] = (0,)
+
+    @property
+    def batch(self) -> int:
+        """B: how many rows a stage is given, dead ones too."""
+        return len(next(iter(self.pasts.values())))
 
 
 class Slot(Protocol):
@@ -59,11 +68,46 @@ class Cache(Protocol[SlotType]):
         ...
 
     def bind(self, slots: Sequence[SlotType], token_index: Sequence[TokenIndex]) -> Binding:
-        """Make room for the rows of one forward, and say what the stage reads."""
+        """Make room for the rows of one forward, and say what the stage reads.
+
+        One slot, unless the cache is a `Pool`.
+        """
         ...
 
     def settle(self, slots: Sequence[SlotType]) -> None:
         """A forward has been run: its rows count from now on; evict what the policy evicts."""
+        ...
+
+
+@runtime_checkable
+class Pool(Protocol):
+    """What a cache has that lays its slots side by side, so that several are bound at once.
+
+    evict_idle: asked before a slot is leased beyond those that `lay_out` named: gives back what
+        nobody is using now, and says whether there was any.
+    """
+
+    evict_idle: Callable[[], bool]
+
+    @property
+    def bytes_per_token(self) -> int:
+        """What one token of one sequence takes."""
+        ...
+
+    @property
+    def used(self) -> int:
+        """Bytes of the tokens in all leased slots."""
+        ...
+
+    def lay_out(self, rows: int) -> None:
+        """Reserve so many slots at a time from now on. Called once, before the first lease."""
+        ...
+
+    def together(self, slots: Sequence[Any]) -> list[list[int]]:
+        """Which of `slots`, by index, one `bind` should take; every one is in one group.
+
+        `bind` of a group takes one new token of each slot.
+        """
         ...
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from triptych.core.cache import Cache
+from triptych.core.batched_step import BatchedStep, why_alone
+from triptych.core.cache import Cache, Pool
 from triptych.core.clock import Clock
 from triptych.core.errors import InputError, PluginError
 from triptych.core.feature_cache import FeatureCache
@@ -20,6 +21,10 @@ from triptych.core.span_phase import SpanPhase
 from triptych.core.stage_call import Feeds
 from triptych.core.wired import INPUT_PORTS, REDUCTIONS, SPAN_PORTS, Wired, Wiring
 
+SPARE = 2
+"""Slots in a block for each that is forwarded at once: others are kept for later, and who comes
+finds a place beside those in use."""
+
 
 @dataclass(eq=False)
 class Executor:
@@ -27,6 +32,9 @@ class Executor:
 
     caches: by the label of each stage that keeps one. offers: the processor's media ports.
     join: asked for what others have of a sequence's prompt, before anything new enters it.
+    rows: how many generations are in progress at once, and forwarded together.
+    memory: what their caches may take, in bytes; None: no limit.
+    exact: results are independent of how tokens were split, as far as the caches go.
     evict_idle: gives back the slots of one sequence that nobody uses now; whether there was one.
     """
 
@@ -36,12 +44,25 @@ class Executor:
     max_length: int
     features: FeatureCache = field(default_factory=FeatureCache)
     join: Callable[[Sequence], None] | None = None
+    rows: int = 8
+    memory: int | None = None
+    exact: bool = True
     evict_idle: Callable[[], bool] | None = None
 
     def __post_init__(self) -> None:
         feeds = Feeds(self.wiring.sizes)
         self._input = InputPhase(self.wiring, self.offers, feeds, self.features)
         self._span = SpanPhase(self.wiring, self.caches, feeds)
+        self.alone_because = why_alone(self.wiring, self.caches)
+        """Why no two sequences are forwarded together; None where they are."""
+        if self.rows == 1:
+            self.alone_because = self.alone_because or "session.max_batch is 1"
+        self._step = None if self.alone_because else BatchedStep(self.wiring, self.caches)
+        self._pools = [cache for cache in self.caches.values() if isinstance(cache, Pool)]
+        for pool in self._pools:
+            pool.evict_idle = self.make_room
+            if self._step is not None:
+                pool.lay_out(SPARE * self.rows)
 
     def sequence(self) -> Sequence:
         """A new, empty sequence."""
@@ -74,6 +95,51 @@ class Executor:
                 f"the stages wrote {len(logits)} rows of 'logits' where {rows} were wanted"
             )
         return logits
+
+    def together(self, sequences: list[Sequence]) -> list[list[int]]:
+        """Which of `sequences`, by index, are to be forwarded by one `step`.
+
+        All of them have one pending token each, which has passed the INPUT stages.
+        """
+        if self._step is None or len(sequences) == 1:
+            return [[index] for index in range(len(sequences))]
+        fit = [
+            index
+            for index, one in enumerate(sequences)
+            if self._step.fits(one) and self._span.room(one) > 0
+        ]
+        groups = [[index] for index in range(len(sequences)) if index not in fit]
+        if fit:
+            found = self._span.together([sequences[index] for index in fit])
+            groups += [[fit[index] for index in group] for group in found]
+        return groups
+
+    def step(self, sequences: list[Sequence], clocks: Iterable[Clock]) -> list[Array] | None:
+        """Forward the one pending token of each of several sequences, in one run of each stage.
+
+        Returns the logits of each, float32 [1, V], valid as those of `forward` are; None when
+        they cannot be forwarded together after all. When a stage raises, all are as they were.
+        """
+        begin = time.perf_counter()
+        logits = self._step(sequences) if self._step is not None else None
+        seconds = time.perf_counter() - begin
+        for clock in clocks:
+            clock.forward += seconds
+        return logits
+
+    @property
+    def bytes_per_token(self) -> int:
+        """What one token of one sequence takes in all caches that say so."""
+        return sum(pool.bytes_per_token for pool in self._pools)
+
+    @property
+    def cache_bytes(self) -> int:
+        """What all sequences have in the caches, those that are idle, too."""
+        return sum(pool.used for pool in self._pools)
+
+    def make_room(self) -> bool:
+        """Give back the slots of a sequence that nobody uses now; False when there is none."""
+        return self.evict_idle is not None and self.evict_idle()
 
     def probe(self, prompt: Prompt, port: str) -> dict[str, Array]:
         """Every port that is there once `port` has its last value, for `prompt` in one slice.

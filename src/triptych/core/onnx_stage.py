@@ -78,6 +78,11 @@ class OnnxStage:
         """Where its tensors are kept, known once it is loaded: ``cpu`` or ``cuda``."""
         return "cpu" if self._grows else self.graph.device
 
+    @property
+    def batches(self) -> bool:
+        """Whether one run may extend the caches of several sequences, which differ in length."""
+        return not self._grows
+
     def __call__(self, ports: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run the graph; pasts are extended in place. Raises GraphError."""
         if self._grows:

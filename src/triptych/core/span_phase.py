@@ -28,6 +28,17 @@ class SpanPhase:
             (self._slot(sequence, label).room for label in self._caches), default=len(sequence)
         )
 
+    def together(self, sequences: list[Sequence]) -> list[list[int]]:
+        """Which of `sequences`, by index, one forward takes. The caches are pools."""
+        for label in self._caches:
+            for sequence in sequences:
+                self._slot(sequence, label)
+        for label, cache in self._caches.items():
+            pool: Any = cache
+            groups: list[list[int]] = pool.together([one.caches[label] for one in sequences])
+            return groups
+        return [list(range(len(sequences)))]
+
     def ports(
         self, sequence: Sequence, stop: int, rows: int, stages: int | None = None
     ) -> dict[str, Array]:
@@ -51,7 +62,7 @@ class SpanPhase:
                 slot = self._slot(sequence, wired.label)
                 binding = cache.bind([slot], [np.arange(start, stop)])
                 feeds.update(binding.pasts)
-                feeds.update(_from_cache(wired, binding.ports))
+                feeds.update(from_cache(wired, binding.ports))
                 grown.append((cache, slot))
             ports.update(call(wired, feeds))
         # Only now, so that a stage that fails leaves no cache longer than another.
@@ -79,6 +90,6 @@ def _slice(sequence: Sequence, start: int, stop: int) -> dict[str, Array]:
     return ports
 
 
-def _from_cache(wired: Wired, ports: Mapping[str, Array]) -> dict[str, Array]:
+def from_cache(wired: Wired, ports: Mapping[str, Array]) -> dict[str, Array]:
     """What a cache writes beside the past tensors, by the names of the stage that reads it."""
     return {read.name: ports[read.port.name] for read in wired.reads if read.port.name in ports}

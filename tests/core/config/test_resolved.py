@@ -46,6 +46,8 @@ def test_every_default_is_filled_in(folder, catalog):
             "threads": "auto",
             "max_context": None,
             "chunk": None,
+            "max_batch": 8,
+            "cache_memory": "auto",
             "feature_cache": 256 * 2**20,
             "prefix_cache": True,
         },

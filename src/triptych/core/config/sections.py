@@ -7,11 +7,19 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, StringConstraints
 
 from triptych.core.feature_cache import DEFAULT_BYTES as FEATURE_BYTES
+from triptych.core.memory import total_memory
 from triptych.core.settings import Settings
 
 MOST_THREADS = 1024
 """More than any machine has cores; making very many takes the machine away for minutes."""
 
+MOST_ROWS = 1024
+"""More than pays on any processor."""
+
+SIZE = r"^[0-9]+(\.[0-9]+)? ?(B|[KMGT]i?B)$"
+"""``4GB``, ``512 MiB``: a number of bytes."""
+
+Size = Annotated[str, StringConstraints(pattern=SIZE)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -28,6 +36,9 @@ class SessionSettings(Settings):
     providers: execution providers, the preferred first. threads: of the one CPU pool.
     max_context: the longest sequence, in tokens; None: the model's own.
     chunk: the longest slice that is forwarded at once, in tokens; None: the scheduler's choice.
+    max_batch: requests in progress at once, whose next tokens are forwarded together.
+    cache_memory: bytes that the caches of all of them may take, ``4GB``, or ``auto``: half of the
+        machine's. A request for which there is no room waits; one alone always runs.
     feature_cache: bytes of what stages made of images and videos that are kept for later
         requests; false: none.
     prefix_cache: whether later requests go on from what they share with earlier ones; or how many
@@ -38,5 +49,23 @@ class SessionSettings(Settings):
     threads: Literal["auto"] | Annotated[int, Field(gt=0, le=MOST_THREADS)] = "auto"
     max_context: PositiveInt | None = None
     chunk: PositiveInt | None = None
+    max_batch: Annotated[int, Field(gt=0, le=MOST_ROWS)] = 8
+    cache_memory: Literal["auto"] | PositiveInt | Size = "auto"
     feature_cache: Literal[False] | PositiveInt = FEATURE_BYTES
     prefix_cache: bool | PositiveInt = True
+
+    @property
+    def cache_bytes(self) -> int:
+        """What `cache_memory` says, as a number of bytes."""
+        if self.cache_memory == "auto":
+            return total_memory() // 2
+        if isinstance(self.cache_memory, int):
+            return self.cache_memory
+        return size_in_bytes(self.cache_memory)
+
+
+def size_in_bytes(text: str) -> int:
+    """The bytes that a `Size` says: ``4GB`` is 4e9, ``4GiB`` is 4 * 2**30."""
+    number, unit = text.rstrip("KMGTiB "), text.lstrip("0123456789. ")
+    base = 1024 if "i" in unit else 1000
+    return int(float(number) * base ** " KMGT".index(unit[0] if len(unit) > 1 else " "))

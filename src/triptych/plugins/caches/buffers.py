@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from triptych.core.cache import Binding, TokenIndex
-from triptych.core.errors import TriptychError
+from triptych.core.errors import InputError, TriptychError
 from triptych.core.ports import Array, CachePair
+from triptych.plugins.caches.block import Block, Pasts
 
 Evict = Callable[[int], npt.NDArray[np.int64]]
 """Which of a full slot's `count` rows stay, in order."""
@@ -18,8 +20,14 @@ Evict = Callable[[int], npt.NDArray[np.int64]]
 FIRST_ONES = 4096
 """How long the masks are that need no new memory at first; twice as long whenever one is longer."""
 
-Pasts = Mapping[str, Array]
-"""One buffer [1, heads, capacity, head_size] for each past port."""
+FEWEST = 8
+"""Slots that may be leased before idle ones are asked for, however few lie side by side."""
+
+DEAD_ROW = 0.15
+"""What a row that nobody uses costs a step of several rows, in steps of one row."""
+
+DEAD_TOKENS = 4000
+"""With so many tokens in it, it costs a whole step more: it is attended over, too."""
 
 
 class CacheError(TriptychError):
@@ -28,6 +36,9 @@ class CacheError(TriptychError):
 
 class BufferCache:
     """Slots whose rows lie in one buffer per past/present pair, in the order of their tokens.
+
+    The slots are a pool: they lie side by side in blocks, so that one run of a stage covers a
+    range of them. A new slot is the free one nearest to those in use.
 
     Raises CacheError when a buffer's shape or dtype is not known.
     """
@@ -40,25 +51,86 @@ class BufferCache:
         *,
         evict: Evict | None = None,
     ) -> None:
-        self.shapes = {pair.past.name: (_shape(pair, capacity), pair.past.dtype) for pair in pairs}
+        self.shapes = {pair.past.name: (_shape(pair), pair.past.dtype) for pair in pairs}
         self.capacity = capacity
         self.allocate = allocate
         self.evict = evict
-        self.free: list[Pasts] = []
+        self.evict_idle: Callable[[], bool] = _nothing_to_evict
+        self.leased: list[BufferSlot] = []
+        self._blocks: list[Block] = []
+        self._rows = 1
+        self._near = (0, 0)
         self.ones = _ones(min(capacity, FIRST_ONES))
+
+    @property
+    def bytes_per_token(self) -> int:
+        """What one token of one sequence takes."""
+        return sum(
+            heads * size * np.dtype(dtype).itemsize for (heads, size), dtype in self.shapes.values()
+        )
+
+    @property
+    def used(self) -> int:
+        """Bytes of the tokens in all leased slots."""
+        return self.bytes_per_token * sum(len(slot.index) for slot in self.leased)
+
+    def lay_out(self, rows: int) -> None:
+        """Reserve `rows` slots at a time, side by side."""
+        self._rows = rows
 
     def lease(self) -> BufferSlot:
         """An empty slot; its memory may have served another sequence, whose rows are unseen."""
-        return BufferSlot(self, self.free.pop() if self.free else self._reserve())
+        if len(self.leased) >= max(self._rows, FEWEST) and not self._free():
+            self.evict_idle()
+        place = self._nearest()
+        if place is None:
+            place = len(self._blocks), 0
+            self._blocks.append(self._reserve())
+        number, row = place
+        block = self._blocks[number]
+        block.free.remove(row)
+        slot = BufferSlot(self, block, number, row)
+        self.leased.append(slot)
+        return slot
+
+    def release(self, slot: BufferSlot) -> None:
+        """Take a slot back."""
+        self.leased.remove(slot)
+        slot.block.free.append(slot.row)
+
+    def together(self, slots: Sequence[BufferSlot]) -> list[list[int]]:
+        """Neighbours, with such rows between them as cost less than a run of their own."""
+        order = sorted(range(len(slots)), key=lambda index: slots[index].place)
+        first, last = slots[order[0]], slots[order[-1]]
+        if first.block is last.block and last.row - first.row + 1 == len(order):
+            return [order]
+        lengths = {slot.place: len(slot.index) for slot in self.leased}
+        groups = [[order[0]]]
+        for before, index in pairwise(order):
+            (number, row), (block, end) = slots[before].place, slots[index].place
+            dead = [lengths.get((number, between), 0) for between in range(row + 1, end)]
+            cost = DEAD_ROW * len(dead) + sum(dead) / DEAD_TOKENS
+            if block == number and cost < 1:
+                groups[-1].append(index)
+            else:
+                groups.append([index])
+        return groups
 
     def bind(self, slots: Sequence[BufferSlot], token_index: Sequence[TokenIndex]) -> Binding:
-        """The buffers of the one slot, and a mask of ones over its rows and the new ones."""
-        (slot,), (index,) = slots, token_index
-        slot.writing = index
-        total = len(slot.index) + len(index)
+        """The buffers of the slots, and a mask that is ones over their rows and the new ones.
+
+        Of several slots, the rows that lie between them are covered, too.
+        """
+        for slot, index in zip(slots, token_index, strict=True):
+            slot.writing = index
+        if len(slots) > 1:
+            return self._bind_range(slots)
+        slot, block = slots[0], slots[0].block
+        self._near = slot.place
+        total = len(slot.index) + len(slot.writing)
         if total > self.ones.shape[1]:
             self.ones = _ones(max(total, min(self.capacity, 2 * self.ones.shape[1])))
-        return Binding(slot.pasts, {"attention_mask": self.ones[:, :total]})
+        return Binding(block.pasts(slot.row, slot.row + 1), {MASK: self.ones[:, :total]})
 
     def settle(self, slots: Sequence[BufferSlot]) -> None:
         """Count the rows written since `bind`, and evict."""
@@ -68,20 +140,70 @@ class BufferCache:
             if self.evict is not None and slot.room == 0:
                 slot.keep(self.evict(len(slot.index)))
 
-    def _reserve(self) -> Pasts:
-        return {name: self.allocate(shape, dtype) for name, (shape, dtype) in self.shapes.items()}
+    def _bind_range(self, slots: Sequence[BufferSlot]) -> Binding:
+        block = slots[0].block
+        rows = [slot.row for slot in slots]
+        first, last = min(rows), max(rows) + 1
+        self._near = slots[0].place
+        # A dead row's own length and one more: what it writes there, its next token overwrites.
+        lengths = [1] * (last - first)
+        for slot in self.leased if len(slots) < last - first else slots:
+            if slot.block is block and first <= slot.row < last:
+                lengths[slot.row - first] = len(slot.index) + 1
+        return Binding(
+            block.pasts(first, last),
+            {MASK: block.mask(first, lengths)},
+            tuple([row - first for row in rows]),
+        )
+
+    def _nearest(self) -> tuple[int, int] | None:
+        """The free row nearest to the one that was bound last, in its block or another."""
+        number, row = self._near
+        near = [(abs(block - number), abs(free - row), block, free) for block, free in self._free()]
+        return min(near)[2:] if near else None
+
+    def _free(self) -> list[tuple[int, int]]:
+        """The block and the row of each place that no slot has."""
+        return [(number, row) for number, block in enumerate(self._blocks) for row in block.free]
+
+    def _reserve(self) -> Block:
+        """A new block, of fewer rows where the system refuses to promise so much at once."""
+        while True:
+            # One more, so that a dead row has a place to write to even when it is full.
+            length = self.capacity + (self._rows > 1)
+            try:
+                return Block(
+                    {
+                        name: self.allocate((self._rows, heads, length, size), dtype)
+                        for name, ((heads, size), dtype) in self.shapes.items()
+                    }
+                )
+            except (InputError, MemoryError):
+                if self._rows == 1:
+                    raise
+                self._rows //= 2
 
 
 class BufferSlot:
-    """One sequence's rows. `index` holds the token that each row belongs to, ascending."""
+    """One sequence's rows. `index` holds the token that each row belongs to, ascending.
 
-    def __init__(self, cache: BufferCache, pasts: Pasts) -> None:
+    place: the number of its block, and its row there.
+    """
+
+    def __init__(self, cache: BufferCache, block: Block, number: int, row: int) -> None:
         self.cache = cache
-        self.pasts = pasts
+        self.block = block
+        self.row = row
+        self.place = (number, row)
         self.index: list[int] = []
         self.writing: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self.evicted_until = 0
         self.closed = False
+
+    @property
+    def pasts(self) -> Pasts:
+        """Its buffers, [1, heads, length, head_size], by past port."""
+        return self.block.pasts(self.row, self.row + 1)
 
     @property
     def room(self) -> int:
@@ -111,15 +233,23 @@ class BufferSlot:
         other = self.cache.lease()
         other.index = list(self.index)
         other.evicted_until = self.evicted_until
+        pasts = other.pasts
         for name, buffer in self.pasts.items():
-            other.pasts[name][:, :, : len(self.index)] = buffer[:, :, : len(self.index)]
+            pasts[name][:, :, : len(self.index)] = buffer[:, :, : len(self.index)]
         return other
 
     def close(self) -> None:
-        """Give the buffers back to the cache."""
+        """Give the rows back to the cache."""
         if not self.closed:
             self.closed = True
-            self.cache.free.append(self.pasts)
+            self.cache.release(self)
+
+
+MASK = "attention_mask"
+
+
+def _nothing_to_evict() -> bool:
+    return False
 
 
 def _ones(length: int) -> Array:
@@ -129,13 +259,13 @@ def _ones(length: int) -> Array:
     return ones
 
 
-def _shape(pair: CachePair, capacity: int) -> tuple[int, int, int, int]:
-    """[1, heads, capacity, head_size] of the pair's buffer."""
+def _shape(pair: CachePair) -> tuple[int, int]:
+    """The heads and the head_size of the pair's buffer."""
     axes = pair.past.axes
     if len(axes) == len(("B", "heads", "max_len", "head_size")):
         _, heads, _, size = axes
         if isinstance(heads, int) and isinstance(size, int) and pair.past.dtype in np.sctypeDict:
-            return (1, heads, capacity, size)
+            return heads, size
     raise CacheError(
         f"no cache can be reserved for {pair.past}; it must be [B, heads, max_len, head_size] of a "
         "dtype of numpy, with numbers for heads and head_size: export the graph with fixed ones"
