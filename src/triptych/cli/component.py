@@ -127,6 +127,9 @@ def _example(entry: Entry, schema: Form) -> str:
     if not shown and main is not None:
         shown = [main]
     values = {name: _value(name, forms[name], entry) for name in shown}
+    if schema.get("examples"):
+        values = {name: json.dumps(value) for name, value in schema["examples"][0].items()}
+        shown = list(values)
     if shown == [main]:
         item = f"{entry.full_name}: {values[shown[0]]}"
     elif shown:

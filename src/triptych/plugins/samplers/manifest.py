@@ -123,6 +123,12 @@ def _rules() -> list[Component]:
     """Warps about particular tokens."""
     return [
         _warp("logit_bias", "logit_bias:LogitBias", "Makes texts likelier or rarer.", "bias"),
+        _warp(
+            "constrain",
+            "constrain:Constrain",
+            "The reply takes a form: JSON Schema, regular expression, grammar, choices.",
+            None,
+        ),
         _warp("bad_words", "bad_words:BadWords", "Texts that are not to be said.", "words"),
         _warp(
             "min_new_tokens", "length:MinNewTokens", "No end before so many new tokens.", "count"
