@@ -40,6 +40,7 @@ class RunningGeneration:
         stop: StopRules,
         branches: dict[str, Sequence],
         new_sequence: Callable[[], Sequence],
+        company: Callable[[], int] = lambda: 1,
     ) -> None:
         self.prompt = prompt
         self.sequence = sequence
@@ -57,6 +58,12 @@ class RunningGeneration:
         self._unread: list[int] = []
         self._branches = branches
         self._new_sequence = new_sequence
+        self._company = company
+
+    @property
+    def company(self) -> int:
+        """How many generations are in progress, this one included."""
+        return self._company()
 
     def emit(self, token: int) -> bool:
         """Give a committed token to the reader; True when the generation has ended.

@@ -285,6 +285,7 @@ class Pipeline:
             stop=stop,
             branches=branches,
             new_sequence=self._executor.sequence,
+            company=lambda: self._scheduler.company,
         )
 
         def release() -> None:

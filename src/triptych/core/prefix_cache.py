@@ -59,14 +59,13 @@ class PrefixCache:
         self._purge(sequence)
         if self.max_bytes:
             best = max(self._idle, key=lambda one: one.sequence.shared_prefix(prompt), default=None)
-            shared = best.sequence.shared_prefix(prompt) if best is not None else 0
-            if best is not None and shared > sequence.shared_prefix(prompt):
+            if best is not None and _gives_more(best.sequence, sequence, prompt):
                 # Most recently used, so that it is there when `join` asks for it.
                 self._idle.remove(best)
-                if best.owned or best.sequence.shareable > 2 * shared:
-                    self._idle.append(best)
-                else:
+                if self._may_be_taken(best, prompt):
                     sequence.take_over(best.sequence)
+                else:
+                    self._idle.append(best)
             self._prompts[id(sequence)] = prompt
         sequence.align(prompt)
         self._live[id(sequence)] = sequence
@@ -86,13 +85,17 @@ class PrefixCache:
         if best is None or best.shared_prefix(prompt) - sequence.reused < WORTH_A_COPY:
             return
         drafted = sequence.given[len(prompt.tokens) :]
-        kept = [one for one in self._idle if one.sequence is best]
+        idle = next((one for one in self._idle if one.sequence is best), None)
         self._purge(best)  # The slots of the copy may take another's, and not those of this one.
         try:
             sequence.clear()
-            sequence.take_over(best.copy())
+            if idle is not None and self._may_be_taken(idle, prompt):
+                sequence.take_over(best)
+            else:
+                sequence.take_over(best.copy())
         finally:
-            self._idle += kept
+            if idle is not None and best.caches:
+                self._idle.append(idle)
             sequence.align(prompt)
             sequence.append(drafted)
 
@@ -122,6 +125,11 @@ class PrefixCache:
         while self.evict_one():
             pass
 
+    @staticmethod
+    def _may_be_taken(one: _Idle, prompt: Prompt) -> bool:
+        """Whether nobody else has it, and it has no more to lose than it gives."""
+        return not one.owned and one.sequence.shareable <= 2 * one.sequence.shared_prefix(prompt)
+
     def _evict(self, candidates: Iterable[_Idle]) -> bool:
         for one in candidates:
             self._idle.remove(one)
@@ -137,3 +145,7 @@ class PrefixCache:
 
     def _size(self, sequence: Sequence) -> int:
         return sequence.forwarded * self.token_bytes
+
+
+def _gives_more(one: Sequence, other: Sequence, prompt: Prompt) -> bool:
+    return one.shared_prefix(prompt) > other.shared_prefix(prompt)

@@ -32,6 +32,14 @@ class Generation(Protocol):
     sequence: Sequence
     chain: Chain
 
+    @property
+    def company(self) -> int:
+        """How many generations are in progress, this one included.
+
+        Their single tokens are forwarded together; a span of several rows is forwarded alone.
+        """
+        ...
+
     def emit(self, token: int) -> bool:
         """Give a committed token to the reader; True when the generation has ended."""
         ...

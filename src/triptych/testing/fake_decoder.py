@@ -26,6 +26,7 @@ class FakeGeneration:
     max_new_tokens: int
     eos_ids: Collection[int] = ()
     emitted: list[int] = field(default_factory=list)
+    company: int = 1
     _ended: bool = False
 
     def emit(self, token: int) -> bool:
@@ -48,7 +49,7 @@ class FakeDecoder:
     """Logits that depend on the last `order` tokens, and on nothing else but the seed.
 
     vocabulary: V; a small one repeats itself soon, which is what a drafter needs.
-    passes: how many spans it has forwarded.
+    passes: how many spans it has forwarded. spent: of how many rows each was.
 
     Its logits live until its next pass and are NaN from then on, so a strategy that keeps
     them without a copy does not get away with it.
@@ -59,6 +60,7 @@ class FakeDecoder:
         self.order = order
         self.seed = seed
         self.passes = 0
+        self.spent: list[int] = []
         self._given: list[Logits] = []
 
     def logits(self, tokens: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -66,6 +68,10 @@ class FakeDecoder:
         last = np.asarray(tokens, np.int64)[-self.order :]
         rng = np.random.default_rng([self.seed, *last.tolist()])
         return (2.5 * rng.standard_normal(self.vocabulary)).astype(np.float32)
+
+    def cost(self, row: float) -> float:
+        """How many steps its passes would take, if each row but a pass's first takes `row`."""
+        return sum(1 + row * (rows - 1) for rows in self.spent)
 
     def forward(self, spans: Iterable[Span]) -> list[Logits]:
         """Forward what is pending in each; float32 [rows, V] each."""
@@ -101,6 +107,7 @@ class FakeDecoder:
             f"a span asks for {span.rows} rows of {sequence.pending} pending tokens",
         )
         self.passes += 1
+        self.spent.append(span.rows)
         _enter(sequence)
         ends = range(len(sequence) - span.rows + 1, len(sequence) + 1)
         return np.stack([self.logits(sequence.tokens[:end]) for end in ends])

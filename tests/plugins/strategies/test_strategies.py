@@ -13,7 +13,9 @@ from triptych.plugins.samplers.temperature import Temperature
 from triptych.plugins.samplers.top_p import TopP
 from triptych.plugins.strategies import manifest
 from triptych.plugins.strategies.autoregressive import Autoregressive
-from triptych.plugins.strategies.prompt_lookup import PromptLookup, RollbackError
+from triptych.plugins.strategies.pace import Pace
+from triptych.plugins.strategies.prompt_lookup import Copy, PromptLookup
+from triptych.plugins.strategies.verification import RollbackError
 from triptych.testing import FakeDecoder, FakeGeneration
 
 PROMPT = [1, 2, 3, 1, 2]
@@ -53,7 +55,13 @@ def generate(strategy, steps, seed, **limits):
 @pytest.mark.parametrize("steps", CHAINS.values(), ids=CHAINS.keys())
 def test_prompt_lookup_gives_the_very_tokens_of_plain_decoding(steps, seed):
     plain, _ = generate(Autoregressive(), steps(), seed)
-    for settings in ({}, {"tokens": 1}, {"tokens": 3, "ngram": 1}, {"min_ngram": 2}):
+    for settings in (
+        {},
+        {"cost": 0},
+        {"cost": 0, "tokens": 1},
+        {"cost": 0, "tokens": 3, "ngram": 1},
+        {"cost": 0, "min_ngram": 2},
+    ):
         drafted, _ = generate(lookup(**settings), steps(), seed)
         assert drafted.emitted == plain.emitted
         assert drafted.chain.tokens.tolist() == plain.chain.tokens.tolist()
@@ -63,7 +71,7 @@ def test_prompt_lookup_gives_the_very_tokens_of_plain_decoding(steps, seed):
 
 @pytest.mark.parametrize("steps", CHAINS.values(), ids=CHAINS.keys())
 def test_drafts_are_accepted_and_refused_in_what_the_other_tests_compare(steps):
-    drafted = [generate(lookup(), steps(), seed) for seed in range(20)]
+    drafted = [generate(lookup(cost=0, tokens=8), steps(), seed) for seed in range(20)]
     passes = sum(count for _, count in drafted)
     tokens = sum(len(generation.emitted) for generation, _ in drafted)
     assert passes < 0.95 * tokens, "some drafts were accepted"
@@ -74,7 +82,7 @@ def test_drafts_are_accepted_and_refused_in_what_the_other_tests_compare(steps):
 def test_an_end_in_the_middle_of_an_accepted_draft_leaves_nothing_behind(limit):
     for seed in range(5):
         plain, _ = generate(Autoregressive(), [Greedy()], seed, max_new_tokens=limit)
-        drafted, _ = generate(lookup(), [Greedy()], seed, max_new_tokens=limit)
+        drafted, _ = generate(lookup(cost=0), [Greedy()], seed, max_new_tokens=limit)
         assert drafted.emitted == plain.emitted
         assert len(drafted.emitted) == limit
         assert drafted.sequence.tokens.tolist() == PROMPT + plain.emitted
@@ -86,7 +94,7 @@ def test_an_end_in_the_middle_of_an_accepted_draft_leaves_nothing_behind(limit):
 def test_an_end_token_ends_both_alike(eos):
     for seed in range(10):
         plain, _ = generate(Autoregressive(), sampled(), seed, eos_ids={eos})
-        drafted, _ = generate(lookup(), sampled(), seed, eos_ids={eos})
+        drafted, _ = generate(lookup(cost=0), sampled(), seed, eos_ids={eos})
         assert drafted.emitted == plain.emitted
         assert drafted.sequence.tokens.tolist() == PROMPT + plain.emitted
 
@@ -96,23 +104,66 @@ def test_no_draft_reaches_past_the_end_of_the_context(room):
     for seed in range(5):
         limits = {"max_length": len(PROMPT) + room}
         plain, _ = generate(Autoregressive(), [Greedy()], seed, **limits)
-        drafted, _ = generate(lookup(), [Greedy()], seed, **limits)
+        drafted, _ = generate(lookup(cost=0), [Greedy()], seed, **limits)
         assert drafted.emitted == plain.emitted
         assert len(drafted.emitted) == room
         assert drafted.sequence.room == 0
 
 
-def test_a_text_that_repeats_takes_a_ninth_of_the_passes():
-    class Counts(FakeDecoder):
-        def logits(self, tokens):
-            return 9 * np.eye(12, dtype=np.float32)[(tokens[-1] + 1) % 12]
+class Counts(FakeDecoder):
+    """0, 1, 2, ... 11, 0, 1, ..."""
 
+    def logits(self, tokens):
+        return 9 * np.eye(12, dtype=np.float32)[(tokens[-1] + 1) % 12]
+
+
+def test_a_text_that_repeats_takes_a_ninth_of_the_passes():
     decoder = Counts()
     chain = Chain([Greedy()], seed=0, prompt_tokens=range(12))
-    generation = decoder.generate(lookup(tokens=8), chain, max_new_tokens=90)
+    generation = decoder.generate(lookup(tokens=8, cost=0), chain, max_new_tokens=90)
     assert generation.emitted == [token % 12 for token in range(90)]
     # One pass without a draft, for nothing recurs in the prompt, then nine tokens each.
     assert decoder.passes == 11
+
+
+def test_drafts_of_a_text_that_repeats_grow_to_what_pays():
+    decoder = Counts()
+    chain = Chain([Greedy()], seed=0, prompt_tokens=range(12))
+    decoder.generate(lookup(), chain, max_new_tokens=200)
+    assert decoder.cost(0.15) < 200 / 3.5, "17 tokens for 3.4 steps is the most there is"
+
+
+class Never(FakeDecoder):
+    """No token twice in a row, and no telling which."""
+
+    def logits(self, tokens):
+        rng = np.random.default_rng([self.seed, len(tokens)])
+        return rng.standard_normal(self.vocabulary).astype(np.float32)
+
+
+@pytest.mark.parametrize("vocabulary", [4, 12, 500])
+def test_text_that_does_not_repeat_costs_nearly_nothing(vocabulary):
+    for seed in range(10):
+        decoder = Never(vocabulary=vocabulary, seed=seed)
+        chain = Chain([Greedy()], seed=0, prompt_tokens=range(4))
+        generation = decoder.generate(lookup(), chain, max_new_tokens=60)
+        assert decoder.cost(0.15) <= len(generation.emitted) / 0.95
+
+
+def test_a_text_that_stops_repeating_loses_less_than_it_had_won():
+    class Stops(Counts):
+        def logits(self, tokens):
+            repeats = len(tokens) < 150
+            return (super() if repeats else super(Counts, self)).logits(tokens)
+
+    decoder = Stops(order=1000)
+    chain = Chain([Greedy()], seed=0, prompt_tokens=range(12))
+    decoder.generate(lookup(), chain, max_new_tokens=150)
+    won = decoder.cost(0.15)
+    decoder.spent.clear()
+    chain = Chain([Greedy()], seed=0, prompt_tokens=range(12))
+    decoder.generate(lookup(), chain, max_new_tokens=300)
+    assert decoder.cost(0.15) - won < 150 / 0.95
 
 
 def test_one_token_per_pass_is_what_autoregressive_does():
@@ -123,8 +174,10 @@ def test_one_token_per_pass_is_what_autoregressive_does():
 # What is drafted
 
 
-def draft(text, *, most=100, **settings):
-    return lookup(**settings).draft(np.array(text, np.int64), most=most)
+def draft(text, *, most=100, tokens=8, ngram=3, min_ngram=1):
+    copy = Copy(ngram, min_ngram, Pace(cost=0, most=tokens))
+    copy.extend(text)
+    return copy.draft(room=most)
 
 
 def test_the_draft_is_what_followed_the_longest_match():
@@ -140,13 +193,9 @@ def test_of_equal_matches_the_latest_counts():
     assert draft([3, 4, 0, 3, 5, 0, 3], tokens=1) == [5]
 
 
-def test_an_earlier_match_counts_when_the_latest_has_too_little_after_it():
-    assert draft([7, 1, 2, 3, 0, 7, 7], tokens=3, ngram=1) == [1, 2, 3]
-
-
-def test_a_run_of_one_token_drafts_what_there_is():
-    assert draft([5, 5, 5], tokens=8) == [5]
-    assert draft([5, 5, 5, 5], tokens=8, ngram=1) == [5, 5, 5]
+def test_where_a_text_ends_it_is_taken_to_repeat_itself():
+    assert draft([5, 5], tokens=4) == [5, 5, 5, 5]
+    assert draft([9, 1, 2, 3, 1], tokens=7) == [2, 3, 1, 2, 3, 1, 2]
 
 
 def test_nothing_is_drafted_where_nothing_recurs():
@@ -157,12 +206,33 @@ def test_nothing_is_drafted_where_nothing_recurs():
 
 def test_nothing_is_drafted_for_a_match_shorter_than_min_ngram():
     assert draft([1, 2, 9, 2], min_ngram=2) == []
-    assert draft([1, 2, 9, 1, 2], min_ngram=2) == [9, 1, 2]
+    assert draft([1, 2, 9, 1, 2], min_ngram=2, tokens=3) == [9, 1, 2]
 
 
 @pytest.mark.parametrize(("most", "expected"), [(2, [9, 1]), (1, [9]), (0, []), (-1, [])])
 def test_a_draft_is_no_longer_than_there_is_room(most, expected):
     assert draft([1, 2, 9, 1, 2], most=most) == expected
+
+
+def test_a_copy_that_is_right_goes_on_and_one_that_is_wrong_is_left():
+    copy = Copy(3, 1, Pace(cost=0, most=2))
+    copy.extend([1, 2, 3, 4, 5, 2, 9, 1])
+    assert copy.draft(room=9) == [2, 3]
+    copy.extend([2])
+    # 2 stood last before the 9, but what is copied is the begin.
+    assert copy.draft(room=9) == [3, 4]
+    copy.extend([9])
+    assert copy.draft(room=9) == [1, 2], "after the 2 9"
+
+
+def test_in_company_a_draft_must_give_more_than_a_place_in_the_common_step():
+    pace = Pace(cost=0.15, most=16)
+    for _ in range(20):
+        pace.passed(1, 1)
+        pace.saw(40, right=True)
+    assert pace.length(40, room=99) > 8
+    assert pace.length(40, room=99, company=2) > 8
+    assert pace.length(40, room=99, company=32) == 0
 
 
 # What can go wrong
@@ -173,9 +243,9 @@ def test_a_cache_that_cannot_go_back_is_an_error_that_says_so():
         def truncate(self, length):
             return False
 
-    generation = FakeGeneration(Stuck(100), Chain([Greedy()], seed=0), 10)
+    generation = FakeGeneration(Stuck(100), Chain([Greedy()], seed=0, prompt_tokens=[1, 2, 1]), 10)
     generation.sequence.append([1, 2, 1])
-    run = lookup(tokens=1).run(generation)
+    run = lookup(tokens=1, cost=0).run(generation)
     [span] = next(run)
     assert span.rows == 2
     with pytest.raises(RollbackError, match=r"cannot be rolled back\. Use `cache: full`"):
@@ -183,10 +253,12 @@ def test_a_cache_that_cannot_go_back_is_an_error_that_says_so():
 
 
 def test_a_sequence_pruned_by_a_pass_is_cut_where_it_is_now():
-    generation = FakeGeneration(Sequence(100), Chain([Greedy()], seed=0), 10)
+    given = [1, 2, 7, 7, 7, 1]
+    chain = Chain([Greedy()], seed=0, prompt_tokens=given)
+    generation = FakeGeneration(Sequence(100), chain, 10)
     sequence = generation.sequence
-    sequence.append([1, 2, 7, 7, 7, 1])
-    run = lookup(tokens=1).run(generation)
+    sequence.append(given)
+    run = lookup(tokens=1, cost=0).run(generation)
     [span] = next(run)
     assert sequence.tokens.tolist() == [1, 2, 7, 7, 7, 1, 2]
     # A reducer drops two of the sevens while the span is forwarded.
@@ -199,7 +271,14 @@ def test_a_sequence_pruned_by_a_pass_is_cut_where_it_is_now():
 
 @pytest.mark.parametrize(
     "values",
-    [{"tokens": 0}, {"ngram": 0}, {"min_ngram": 0}, {"ngram": 2, "min_ngram": 3}, {"n": 1}],
+    [
+        {"tokens": 0},
+        {"ngram": 0},
+        {"min_ngram": 0},
+        {"ngram": 2, "min_ngram": 3},
+        {"cost": -0.1},
+        {"n": 1},
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(values):
     with pytest.raises(ValidationError):

@@ -5,25 +5,21 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Self
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from triptych.core import settings as core
-from triptych.core.errors import PluginError
 from triptych.core.spans import Generation, Logits, Span
-
-
-class RollbackError(PluginError):
-    """A cache could not take back the tokens of a draft."""
+from triptych.plugins.strategies.ngrams import Ngrams
+from triptych.plugins.strategies.pace import Pace
+from triptych.plugins.strategies.verification import verify
 
 
 class PromptLookup:
     """Drafts what followed the last tokens earlier on; one forward pass verifies the draft.
 
-    The chain chooses at each row of the pass as it would one by one, and the first token
-    that differs from the draft ends the step. So every choice sees the same logits, the
-    same committed tokens and the same random numbers as in plain decoding, and is the same.
+    A copy of earlier text goes on for as long as it is right. How often copies are right is
+    watched whether they are forwarded or not, so a text that never repeats itself is decoded as if
+    nothing could be drafted. Tokens are those of plain decoding: see `verify`.
     Source: "Prompt Lookup Decoding" (Saxena 2023).
     """
 
@@ -31,11 +27,14 @@ class PromptLookup:
         """tokens: drafted per step at most.
 
         ngram, min_ngram: how many of the last tokens must recur, the longest match first.
+        cost: what a drafted token adds to a pass, as a part of a step; the more, the surer a
+            draft must be.
         """
 
-        tokens: int = Field(default=8, ge=1)
+        tokens: int = Field(default=16, ge=1)
         ngram: int = Field(default=3, ge=1)
         min_ngram: int = Field(default=1, ge=1)
+        cost: float = Field(default=0.15, ge=0, lt=1)
 
         @model_validator(mode="after")
         def _ordered(self) -> Self:
@@ -46,60 +45,51 @@ class PromptLookup:
     speculates = True
 
     def __init__(self, settings: Settings) -> None:
-        self.tokens = settings.tokens
-        self.ngram = settings.ngram
-        self.min_ngram = settings.min_ngram
+        self.settings = settings
 
     def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:
         """The strategy of one generation. Raises RollbackError."""
-        sequence, chain = generation.sequence, generation.chain
-        while True:
+        wanted = self.settings
+        pace = Pace(cost=wanted.cost, most=wanted.tokens)
+        copy = Copy(wanted.ngram, wanted.min_ngram, pace)
+        copy.extend(generation.chain.tokens.tolist())
+        ended = False
+        while not ended:
             # One place stays free for the token that is chosen after the whole draft.
-            draft = self.draft(sequence.tokens, most=sequence.room - 1)
-            if draft:
-                sequence.append(draft)
-            [rows] = yield [Span(sequence, rows=len(draft) + 1)]
-            # Counted now: a pass may have pruned visual tokens of the prompt.
-            committed = len(sequence) - len(draft)
-            for place, row in enumerate(rows):
-                token = chain.choose(row)
-                agreed = place < len(draft) and token == draft[place]
-                if not agreed:
-                    self._take_back(generation, committed + place)
-                    sequence.append([token])
-                if generation.emit(token):
-                    self._take_back(generation, committed + place + 1)
-                    return
-                if not agreed:
-                    break
+            draft = copy.draft(room=generation.sequence.room - 1, company=generation.company)
+            tokens, ended = yield from verify(generation, draft, "prompt_lookup")
+            pace.passed(len(draft), len(tokens) - 1)
+            copy.extend(tokens)
 
-    def draft(self, tokens: npt.NDArray[np.int64], *, most: int) -> list[int]:
-        """What may come after `tokens`, int64 [T]: at most `most`, none where nothing recurs.
 
-        The longest n-gram wins; of its occurrences the latest that a whole draft follows, or
-        else the earliest, which most tokens follow.
-        """
-        wanted = min(self.tokens, most)
-        if wanted < 1 or tokens.size <= 1:
+class Copy:
+    """A place in a text whose continuation the text may repeat now."""
+
+    def __init__(self, longest: int, shortest: int, pace: Pace) -> None:
+        self._text = Ngrams(longest, shortest)
+        self._pace = pace
+        self._at: int | None = None
+        self._run = 0
+
+    def draft(self, *, room: int, company: int = 1) -> list[int]:
+        """What may come next: no more than pays, and none where nothing recurs."""
+        if self._at is None:
             return []
-        ends = np.flatnonzero(tokens[:-1] == tokens[-1])
-        length = 1
-        while length < self.ngram and ends.size:
-            longer = ends[ends >= length]
-            longer = longer[tokens[longer - length] == tokens[-1 - length]]
-            if longer.size == 0:
-                break
-            ends, length = longer, length + 1
-        if ends.size == 0 or length < self.min_ngram:
-            return []
-        roomy = ends[ends < len(tokens) - wanted]
-        start = 1 + int(roomy[-1] if roomy.size else ends[0])
-        return [int(token) for token in tokens[start : start + wanted]]
+        count = self._pace.length(self._run, room=room, company=company)
+        return self._text.after(self._at, count) if count else []
 
-    def _take_back(self, generation: Generation, length: int) -> None:
-        sequence = generation.sequence
-        if len(sequence) > length and not sequence.truncate(length):
-            raise RollbackError(
-                f"prompt_lookup could not take back the draft after token {length}: a cache of "
-                "this pipeline cannot be rolled back. Use `cache: full` or another strategy."
-            )
+    def extend(self, tokens: list[int]) -> None:
+        """Go on by tokens that were committed."""
+        text = self._text
+        if self._at is None:
+            text.extend(tokens[:-1])
+            tokens = tokens[-1:]
+        for token in tokens:
+            right = self._at is not None and text.tokens[self._at] == token
+            if self._at is not None:
+                self._pace.saw(self._run, right=right)
+                self._at, self._run = self._at + 1, self._run + 1
+            text.extend([token])
+            if not right:
+                found = text.last()
+                self._at, self._run = found if found is not None else (None, 0)
