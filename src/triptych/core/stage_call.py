@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from triptych.core.errors import PluginError, TriptychError
 from triptych.core.ports import Array, Port, same_dtype
-from triptych.core.wired import CACHE_PORTS, Read, Wired
+from triptych.core.wired import CACHE_PORTS, Read, Wired, Write
 
 
 class Feeds:
@@ -17,7 +18,7 @@ class Feeds:
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
         self._sizes = sizes
-        self._fills: dict[Port, Array] = {}
+        self._plans: dict[int, tuple[Wired, list[_Feed]]] = {}
 
     def of(
         self, wired: Wired, ports: Mapping[str, Array], lengths: Mapping[str, int]
@@ -28,27 +29,69 @@ class Feeds:
         stage's cache writes is left out.
         """
         feeds: dict[str, Array] = {}
-        for read in wired.reads:
-            value = ports.get(read.port.name)
+        for feed in self._plan(wired):
+            value = ports.get(feed.port)
             if value is not None:
-                axis = read.batch_axis
-                feeds[read.name] = value if axis is None else np.expand_dims(value, axis)
-            elif read.port.absent is not None:
-                feeds[read.name] = self._fill(read.port, lengths)
-            elif not _is_cached(wired, read):
+                feeds[feed.name] = value if feed.batched is None else value[feed.batched]
+            elif feed.fill is not None:
+                feeds[feed.name] = feed.fill.of(lengths)
+            elif not feed.cached:
                 return None
         return feeds
 
-    def _fill(self, port: Port, lengths: Mapping[str, int]) -> Array:
-        """What stands for a port that was not written; the one of the last call, if it fits."""
-        known = {**self._sizes, **lengths}
-        shape = tuple(axis if isinstance(axis, int) else known.get(axis, 1) for axis in port.axes)
-        filled = self._fills.get(port)
-        if filled is None or filled.shape != shape:
-            dtype = "float32" if port.dtype == "float" else port.dtype
-            filled = self._fills[port] = np.full(shape, port.absent, dtype)
-            filled.flags.writeable = False
-        return filled
+    def _plan(self, wired: Wired) -> list[_Feed]:
+        known = self._plans.get(id(wired))
+        if known is None:
+            pasts = {pair.past.name for pair in wired.stage.cache_pairs}
+            feeds = [self._feed(wired, read) for read in wired.reads if read.name not in pasts]
+            # With the stage, so that no other one can have its id.
+            known = self._plans[id(wired)] = (wired, feeds)
+        return known[1]
+
+    def _feed(self, wired: Wired, read: Read) -> _Feed:
+        port, axis = read.port, read.batch_axis
+        return _Feed(
+            read.name,
+            port.name,
+            None if axis is None else (*(slice(None),) * axis, None),
+            None if port.absent is None else _Fill(port, self._sizes),
+            bool(wired.stage.cache_pairs) and port.name in {known.name for known in CACHE_PORTS},
+        )
+
+
+@dataclass(frozen=True)
+class _Feed:
+    """How one input of a stage is fed.
+
+    batched: the index that inserts B. fill: stands for what nobody wrote. cached: the stage's
+    cache writes it.
+    """
+
+    name: str
+    port: str
+    batched: tuple[slice | None, ...] | None
+    fill: _Fill | None
+    cached: bool
+
+
+class _Fill:
+    """What stands for a port that was not written; the one of the last call, if it fits."""
+
+    def __init__(self, port: Port, sizes: Mapping[str, int]) -> None:
+        self._port = port
+        self._axes = [
+            (axis, axis) if isinstance(axis, int) else (axis, sizes.get(axis, 1))
+            for axis in port.axes
+        ]
+        self._filled = np.zeros(0)
+
+    def of(self, lengths: Mapping[Any, int]) -> Array:
+        shape = tuple([lengths.get(axis, usual) for axis, usual in self._axes])
+        if self._filled.shape != shape:
+            dtype = "float32" if self._port.dtype == "float" else self._port.dtype
+            self._filled = np.full(shape, self._port.absent, dtype)
+            self._filled.flags.writeable = False
+        return self._filled
 
 
 def call(wired: Wired, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -62,43 +105,44 @@ def call(wired: Wired, feeds: Mapping[str, Array]) -> dict[str, Array]:
         raise
     except Exception as cause:
         raise PluginError(f"stage {wired.label} raised {type(cause).__name__}: {cause}") from cause
-    declared = {write.name for write in wired.writes}
-    if not isinstance(given, Mapping) or set(given) != declared:
+    if not isinstance(given, Mapping) or given.keys() != wired.declared:
         wrote = sorted(given) if isinstance(given, Mapping) else type(given).__name__
-        raise PluginError(f"stage {wired.label} wrote {wrote}, but declares {sorted(declared)}")
+        declared = sorted(wired.declared)
+        raise PluginError(f"stage {wired.label} wrote {wrote}, but declares {declared}")
     written: dict[str, Array] = {}
     for write in wired.writes:
         value = given[write.name]
-        if not isinstance(value, np.ndarray):
-            value = _foreign(wired, write.name, value)
-        port = write.port
-        if write.cast is not None and value.dtype.name == write.cast:
-            value = value.astype(port.dtype, copy=False)
-        if value.ndim != len(port.axes) or not same_dtype(value.dtype.name, port.dtype):
-            raise PluginError(
-                f"stage {wired.label} wrote {write.name!r} as {value.dtype} {list(value.shape)}, "
-                f"but declares {port}"
-            )
-        written[port.name] = value
+        if type(value) is not np.ndarray or (value.ndim, value.dtype) != wired.seen.get(write.name):
+            value = _checked(wired, write, value)
+        written[write.port.name] = value
     return written
+
+
+def _checked(wired: Wired, write: Write, value: Any) -> Array:
+    """What the stage wrote as the port has it; an array that is right as it is, is so next time."""
+    given = value
+    if not isinstance(value, np.ndarray):
+        value = _foreign(wired, write.name, value)
+    port = write.port
+    if write.cast is not None and value.dtype.name == write.cast:
+        value = value.astype(port.dtype, copy=False)
+    if value.ndim != len(port.axes) or not same_dtype(value.dtype.name, port.dtype):
+        raise PluginError(
+            f"stage {wired.label} wrote {write.name!r} as {value.dtype} {list(value.shape)}, "
+            f"but declares {port}"
+        )
+    checked: Array = value
+    if checked is given:
+        wired.seen[write.name] = (checked.ndim, checked.dtype)
+    return checked
 
 
 def _cast(wired: Wired, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
     """What is fed in the stage's own dtypes, where its item's `ports` gave it others."""
-    others = {
-        read.name: feeds[read.name].astype(read.cast, copy=False)
-        for read in wired.reads
-        if read.cast is not None
-    }
-    return {**feeds, **others} if others else feeds
-
-
-def _is_cached(wired: Wired, read: Read) -> bool:
-    """Whether the stage's cache writes what it reads here."""
-    pairs = wired.stage.cache_pairs
-    return read.name in {pair.past.name for pair in pairs} or (
-        bool(pairs) and read.port.name in {port.name for port in CACHE_PORTS}
-    )
+    if not wired.casts:
+        return feeds
+    others = {name: feeds[name].astype(dtype, copy=False) for name, dtype in wired.casts.items()}
+    return {**feeds, **others}
 
 
 def _foreign(wired: Wired, name: str, value: Any) -> Array:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 from triptych.core.ports import Port
 from triptych.core.stages import Stage
@@ -64,11 +66,12 @@ class Write:
     cast: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wired:
     """A stage in its place.
 
     per_media: it reads nothing but ports of media, so its results belong to each item.
+    seen: axes and dtype of each output that was found to be what it declares.
     """
 
     label: str
@@ -76,6 +79,17 @@ class Wired:
     reads: tuple[Read, ...]
     writes: tuple[Write, ...]
     per_media: bool = False
+    seen: dict[str, tuple[int, Any]] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def declared(self) -> frozenset[str]:
+        """The names of its outputs."""
+        return frozenset(write.name for write in self.writes)
+
+    @cached_property
+    def casts(self) -> Mapping[str, str]:
+        """The stage's own dtype of each input where the pipeline has another."""
+        return {read.name: read.cast for read in self.reads if read.cast is not None}
 
 
 @dataclass(frozen=True)
