@@ -1,0 +1,181 @@
+"""What a graph is bound to stays bound: a step binds only what is another array than before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from triptych.core.ports import Array, Port
+
+_SMALL = 1024
+"""Bytes up to which an input is copied to memory that is bound: that costs less than to bind it."""
+
+_PASSING = 64 * 1024
+"""Bytes from which on an input is let go after its run: a prompt's embeddings serve once."""
+
+_KEPT = 8 * 1024 * 1024
+"""Bytes up to which an output has memory of its own."""
+
+_NOTHING = np.zeros(0, np.float32)
+
+
+class Output:
+    """An output of a graph, and the memory that is its own.
+
+    Where its declared axes tell its shape, and that is the one it had last time, it is written to
+    one array again and again: a step allocates nothing, and what a run gave is valid until the
+    next one.
+    """
+
+    def __init__(self, port: Port, inputs: Sequence[Port]) -> None:
+        """port: as the graph declares it. inputs: the graph's."""
+        self.name = port.name
+        self.array: Array | None = None
+        self.memory: Any = None
+        self._axes = _sources(port, inputs)
+        self._expected: tuple[int, ...] = ()
+        self._last: tuple[int, ...] | None = None
+
+    def prepare(self, feeds: Mapping[str, Array]) -> None:
+        """Before a run: `array`, and `memory` as an OrtValue, or None where it has none."""
+        if self._axes is None:
+            return
+        shape = tuple(
+            [axis if name is None else feeds[name].shape[axis] for name, axis in self._axes]
+        )
+        self._expected = shape
+        if shape != self._last:
+            self.array = self.memory = None
+
+    def settle(self, value: Array) -> None:
+        """After a run without memory: whether the next one may have some, of this shape."""
+        if self._axes is None:
+            return
+        if value.shape != self._expected:
+            self.distrust()
+        elif value.shape == self._last and value.nbytes <= _KEPT:
+            self._reserve(value)
+        self._last = value.shape
+
+    def distrust(self) -> None:
+        """Its axes tell something else than its shape."""
+        self._axes = self.array = self.memory = None
+
+    def _reserve(self, value: Array) -> None:
+        from onnxruntime import OrtValue
+
+        self.array = value
+        self.memory = OrtValue.ortvalue_from_numpy(value)
+
+
+class GraphBinding:
+    """One io-binding of a session.
+
+    inputs: the names of all inputs. presents: the output that each past input is, too. pasts: the
+    buffers of those, which stay as long as it does. device: where they are kept.
+    names: the other inputs.
+    """
+
+    def __init__(
+        self,
+        session: Any,
+        device: str,
+        inputs: Sequence[str],
+        presents: Mapping[str, str],
+        pasts: Mapping[str, Array],
+    ) -> None:
+        from onnxruntime import OrtValue
+
+        self.names = tuple(name for name in inputs if name not in presents)
+        self._session = session
+        self._io = session.io_binding()
+        self._copies: dict[str, Array] = {}
+        self._given: dict[str, Array] = {}
+        self._passing: list[str] = []
+        self._memories: dict[str, Any] = {}
+        self._presents = len(presents)
+        for past, present in presents.items():
+            buffer = OrtValue.ortvalue_from_numpy(pasts[past], device)
+            self._io.bind_ortvalue_input(past, buffer)
+            self._io.bind_ortvalue_output(present, buffer)
+
+    def feed(self, name: str, value: Array) -> None:
+        """Let the next run read `value`."""
+        if self._given.get(name) is value:
+            return
+        copy = self._copies.get(name)
+        if copy is not None and copy.shape == value.shape and copy.dtype == value.dtype:
+            copy[...] = value
+            return
+        self._given.pop(name, None)
+        self._copies.pop(name, None)
+        if value.nbytes <= _SMALL:
+            bound = self._copies[name] = np.array(value, order="C")
+        else:
+            bound = np.ascontiguousarray(value)
+            if value.nbytes > _PASSING:
+                self._passing.append(name)
+            elif bound is value:
+                self._given[name] = value
+        self._io.bind_cpu_input(name, bound)
+
+    def run(self, outputs: Sequence[Output]) -> dict[str, Array]:
+        """Run the session; what it wrote, by name. Raises what the session raises."""
+        for output in outputs:
+            self._aim(output)
+        self._session.run_with_iobinding(self._io)
+        made: dict[str, Array] = {}
+        for output in outputs:
+            array = output.array
+            made[output.name] = self._taken(output) if array is None else array
+        return made
+
+    def let_go(self) -> None:
+        """Forget what is too large to be kept until the next run."""
+        for name in self._passing:
+            self._io.bind_cpu_input(name, _NOTHING)
+        self._passing.clear()
+
+    def _aim(self, output: Output) -> None:
+        """Have the output written to its own memory, or to new memory if it has none."""
+        name, memory = output.name, output.memory
+        if name in self._memories and self._memories[name] is memory:
+            return
+        self._memories[name] = memory
+        if memory is None:
+            self._io.bind_output(name, "cpu")
+        else:
+            self._io.bind_ortvalue_output(name, memory)
+
+    def _taken(self, output: Output) -> Array:
+        """What the run wrote to new memory, which is then nobody else's."""
+        # get_outputs follows the order in which names were first bound: the presents first.
+        place = self._presents + list(self._memories).index(output.name)
+        value: Array = self._io.get_outputs()[place].numpy()
+        self._io.bind_output(output.name, "cpu")
+        output.settle(value)
+        return value
+
+
+def _sources(port: Port, inputs: Sequence[Port]) -> tuple[tuple[str | None, int], ...] | None:
+    """For each axis of an output, the input and its axis that are as long, or None and a number.
+
+    None where an axis is no input's, or the dtype is none of numpy's.
+    """
+    if port.dtype not in np.sctypeDict:
+        return None
+    known = {
+        axis: (other.name, place)
+        for other in inputs
+        for place, axis in enumerate(other.axes)
+        if isinstance(axis, str)
+    }
+    found: list[tuple[str | None, int]] = []
+    for axis in port.axes:
+        source = (None, axis) if isinstance(axis, int) else known.get(axis)
+        if source is None:
+            return None
+        found.append(source)
+    return tuple(found)
