@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,6 +84,18 @@ IMAGE_CONFIG = {
     "temporal_patch_size": 2,
     "merge_size": 2,
 }
+
+VIDEO_CONFIG = {
+    "video_processor_type": "Qwen3VLVideoProcessor",
+    "size": {"shortest_edge": 4096, "longest_edge": 40_000},
+    "patch_size": 16,
+    "temporal_patch_size": 2,
+    "merge_size": 2,
+}
+IMAGE_PART = "{{- '<|vision_start|><|image_pad|><|vision_end|>' -}}"
+VIDEO_PART = (
+    "{%- elif part.type == 'video' -%}{{- '<|vision_start|><|video_pad|><|vision_end|>' -}}"
+)
 
 
 def train() -> Tokenizer:
@@ -173,3 +186,69 @@ def image_processor(trained: Path) -> Any:
     from transformers import AutoImageProcessor
 
     return AutoImageProcessor.from_pretrained(trained, local_files_only=True, backend="pil")
+
+
+@pytest.fixture(scope="session")
+def video_folder(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shared folder, for videos, too, as Qwen3-VL's are published."""
+    folder = tmp_path_factory.mktemp("qwen") / "video"
+    shutil.copytree(trained, folder)
+    (folder / "video_preprocessor_config.json").write_text(json.dumps(VIDEO_CONFIG))
+    template = (folder / "chat_template.jinja").read_text()
+    assert IMAGE_PART in template
+    (folder / "chat_template.jinja").write_text(
+        template.replace(IMAGE_PART, IMAGE_PART + VIDEO_PART)
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lay_out(video_folder: Path) -> Callable[..., tuple[list[int], list[int]]]:
+    """transformers' ids and kinds (0 text, 1 image, 2 video) of each token.
+
+    Its processor cannot be made without torchvision; what lays out the text needs only the
+    grids, and when the frames are.
+    """
+    import torch
+    from transformers import AutoTokenizer, Qwen3VLProcessor
+    from transformers.video_utils import VideoMetadata
+
+    tokenizer = AutoTokenizer.from_pretrained(video_folder, local_files_only=True)
+    processor = object.__new__(Qwen3VLProcessor)
+    processor.image_token, processor.video_token = "<|image_pad|>", "<|video_pad|>"
+    processor.vision_start_token, processor.vision_end_token = "<|vision_start|>", "<|vision_end|>"
+    for kind in ("image", "video"):
+        token = tokenizer.convert_tokens_to_ids(f"<|{kind}_pad|>")
+        setattr(processor, f"{kind}_token_id", token)
+        setattr(
+            processor, f"{kind}_processor", SimpleNamespace(merge_size=2, temporal_patch_size=2)
+        )
+
+    def laid_out(
+        messages: list[dict[str, Any]],
+        images: list[tuple[int, int, int]],
+        clips: list[tuple[tuple[int, int, int], list[int], float]],
+    ) -> tuple[list[int], list[int]]:
+        """images: grids. clips: grid, indices of the frames, and frames per second."""
+        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        image_inputs = {"image_grid_thw": torch.tensor(images)}
+        video_inputs = {
+            "video_grid_thw": torch.tensor([grid for grid, _, _ in clips]),
+            "video_metadata": [
+                VideoMetadata(total_num_frames=9, fps=fps, frames_indices=list(indices))
+                for _, indices, fps in clips
+            ],
+        }
+        (whole,), _ = processor.get_text_with_replacements(
+            [text],
+            [processor.replace_image_token(image_inputs, i) for i in range(len(images))],
+            [processor.replace_video_token(video_inputs, i) for i in range(len(clips))],
+        )
+        ids = tokenizer(whole)["input_ids"]
+        kinds = [
+            1 * (token == processor.image_token_id) + 2 * (token == processor.video_token_id)
+            for token in ids
+        ]
+        return ids, kinds
+
+    return laid_out
