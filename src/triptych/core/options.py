@@ -35,7 +35,7 @@ class CallOptions:
     """
 
     flags: SamplingFlags = NO_FLAGS
-    sampler: Sequence[Any] | None = None
+    sampler: Sequence[Any] | Mapping[str, Any] | None = None
     seed: int | None = None
     max_new_tokens: int | None = None
     stop: tuple[str, ...] | None = None

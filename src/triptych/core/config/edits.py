@@ -15,6 +15,7 @@ from triptych.core.config.chain import DEFAULT_ORDER, Spoken, insert_warp
 from triptych.core.config.errors import ConfigError, Where, unknown
 from triptych.core.config.items import Item, check_labels, parse_item, parse_items
 from triptych.core.config.nodes import Node, node_of, shown
+from triptych.core.config.orders import parse_chain
 from triptych.core.config.reader import read_yaml
 from triptych.core.config.sections import SessionSettings, StopSettings
 
@@ -156,7 +157,7 @@ def set_value(draft: Draft, address: str, value: Node, builder: Builder) -> None
         if section == "stages":
             draft.stages = parse_items(node, "stages")
         else:
-            draft.sampler = parse_items(node, "samplers")
+            draft.sampler = parse_chain(node)
     elif section in ("format", "root", "digests", ""):
         raise ConfigError(value.where, f"{section!r} cannot be set from outside of the file")
     else:

@@ -16,6 +16,7 @@ from triptych.core.config.errors import ConfigError, Where, unknown
 from triptych.core.config.items import RESERVED, parse_item, parse_items
 from triptych.core.config.locate import BUILT_IN, builtin, locate
 from triptych.core.config.nodes import Node, node_of, shown
+from triptych.core.config.orders import parse_chain
 from triptych.core.config.reader import LARGEST, read_yaml
 from triptych.core.config.sections import SessionSettings, StopSettings
 from triptych.core.config.spec import NO_FLAGS, PipelineSpec
@@ -175,11 +176,10 @@ def _draft(top: Node) -> Draft:
     return Draft(
         processor=parse_item(top.child("processor"), "processors", unsaid, label="processor"),
         stages=parse_items(top.child("stages"), "stages"),
-        sampler=parse_items(
+        sampler=parse_chain(
             top.child("sampler")
             if "sampler" in items
-            else node_of(DEFAULT_SAMPLER, unsaid.under("sampler")),
-            "samplers",
+            else node_of(DEFAULT_SAMPLER, unsaid.under("sampler"))
         ),
         strategy=parse_item(
             node_of(DEFAULT_STRATEGY, unsaid) if strategy is None else top.child("strategy"),

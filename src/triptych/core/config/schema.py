@@ -12,6 +12,7 @@ from triptych.core.catalog import Catalog
 from triptych.core.component import Kind
 from triptych.core.config.build import PortSettings
 from triptych.core.config.items import LABEL, SIBLINGS
+from triptych.core.config.orders import CHOOSERS, ORDER, ORDERS
 from triptych.core.config.sections import SessionSettings, StopSettings
 from triptych.core.entry import Entry, PluginFault
 from triptych.core.settings import ITEM_OF
@@ -48,7 +49,21 @@ class _Writer:
             },
             "processor": _reference("processors"),
             "stages": {"type": "array", "minItems": 1, "items": _reference("stages")},
-            "sampler": {"type": "array", "minItems": 1, "items": _reference("samplers")},
+            "sampler": {
+                "anyOf": [
+                    {"type": "array", "minItems": 1, "items": _reference("samplers")},
+                    {
+                        "type": "object",
+                        "required": [ORDER],
+                        "properties": {
+                            ORDER: {"enum": list(ORDERS)},
+                            **{name: {} for names in ORDERS.values() for name in names},
+                            **{name: {} for name in CHOOSERS},
+                        },
+                        "additionalProperties": False,
+                    },
+                ]
+            },
             "strategy": _reference("strategies"),
             "stop": self._settings(StopSettings, "stop"),
             "session": self._settings(SessionSettings, "session"),

@@ -10,8 +10,9 @@ from typing import Any
 from triptych.core.config.build import Builder
 from triptych.core.config.chain import SamplingFlags, apply_flags, chain_of
 from triptych.core.config.errors import Where
-from triptych.core.config.items import Item, parse_items
+from triptych.core.config.items import Item
 from triptych.core.config.nodes import node_of
+from triptych.core.config.orders import parse_chain
 from triptych.core.config.part import Part
 from triptych.core.config.sections import SessionSettings, StopSettings
 from triptych.core.paths import Paths
@@ -63,17 +64,21 @@ class PipelineSpec:
         return part.place(*rest.split(".")) if rest else part.where
 
     def sampler_for(
-        self, *, flags: SamplingFlags = NO_FLAGS, sampler: Sequence[Any] | None = None
+        self,
+        *,
+        flags: SamplingFlags = NO_FLAGS,
+        sampler: Sequence[Any] | Mapping[str, Any] | None = None,
     ) -> tuple[Part, ...]:
         """The chain for one call.
 
         flags: changes of the chain. sampler: another chain, as YAML would write it:
-        ``[{"temperature": 0.3}, "draw"]``; the flags then change that one.
+        ``[{"temperature": 0.3}, "draw"]`` or ``{"order": "llamacpp", "min_p": 0.1}``; the flags
+        then change that one.
         Raises ConfigError.
         """
         if sampler is None and flags == NO_FLAGS:
             return self.sampler
         section, items = Where("sampler=[...]", path="sampler"), self._chain
         if sampler is not None:
-            items = parse_items(node_of(sampler, section), "samplers")
+            items = parse_chain(node_of(sampler, section))
         return chain_of(apply_flags(items, flags, self._builder), section, self._builder)
