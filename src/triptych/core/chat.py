@@ -10,6 +10,7 @@ from triptych.core.errors import InputError
 from triptych.core.reply import Reply
 from triptych.core.request import Message, Request
 from triptych.core.sequence import Sequence as TokenSequence
+from triptych.core.shown import Shown
 from triptych.core.stream import Stream
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Chat:
         self.messages: list[Message] = []
         if system is not None:
             self.messages.append({"role": "system", "content": system})
+        self._shown = Shown()
         self._sequence = pipeline.sequence()
         self._branches: dict[str, TokenSequence] = {}
         self._turn: ref[Stream] | None = None
@@ -66,9 +68,11 @@ class Chat:
         parts += [{"type": "video", "video": video} for video in videos]
         content: Any = [*parts, {"type": "text", "text": text}] if parts else text
         asked: Message = {"role": "user", "content": content}
-        prompt = self.pipeline.processor.prompt(Request(messages=[*self.messages, asked]))
+        messages = [*self.messages, asked]
+        prompt = self.pipeline.processor.prompt(Request(messages=self._shown.in_place(messages)))
 
         def keep(reply: Reply) -> None:
+            self._shown = self._shown.after(messages, prompt.media)
             answer = {"role": "assistant", "content": reply.text, "tokens": list(reply.tokens)}
             self.messages += [asked, answer]
 
@@ -88,6 +92,7 @@ class Chat:
         self.messages = [m for m in self.messages[:1] if m["role"] == "system"]
         self.pipeline.clear([self._sequence, *self._branches.values()])
         self._branches.clear()
+        self._shown = Shown()
 
     def __del__(self) -> None:
         if hasattr(self, "_branches"):

@@ -25,12 +25,15 @@ class Media:
     compute: gives its ports (for Qwen3-VL ``pixel_values`` f32 [patches, features] and
         ``image_grid_thw`` i64 [1, 3], of a clip a row for each step); called at most once, on
         first use.
+    layout: what its processor needs to place it again. A medium that has one may be given to the
+        processor in the place of the file that it was made of, which is then not read.
     """
 
     kind: str
     digest: str
     at: npt.NDArray[np.int64]
     compute: Callable[[], Mapping[str, Array]]
+    layout: object = None
     _ports: dict[str, Array] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -42,7 +45,7 @@ class Media:
 
     def moved(self, offset: int) -> Media:
         """The same media, `offset` tokens further on."""
-        return Media(self.kind, self.digest, self.at + offset, lambda: self.ports)
+        return Media(self.kind, self.digest, self.at + offset, lambda: self.ports, self.layout)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from triptych.core.errors import InputError
-from triptych.core.prompt import Prompt
+from triptych.core.prompt import Media, Prompt
 from triptych.core.request import Request
 from triptych.plugins.processors.clips import Limits
-from triptych.plugins.processors.conversation import Conversation
+from triptych.plugins.processors.conversation import Conversation, MediaSource
+from triptych.plugins.processors.expansion import Expansion
 from triptych.plugins.processors.folder import ModelFolder
 from triptych.plugins.processors.image_kind import ImageKind
 from triptych.plugins.processors.image_ports import ImagePorts
@@ -140,7 +141,7 @@ class ChatProcessor:
                 )
         opened: dict[str, list[Opened]] = {kind: [] for kind in self._kinds}
         for source in conversation.media:
-            opened[source.kind].append(self._kinds[source.kind].open(source))
+            opened[source.kind].append(_known(source) or self._kinds[source.kind].open(source))
         return opened
 
 
@@ -158,6 +159,14 @@ def _media_kinds(
     if videos is not None:
         kinds.append(videos)
     return {kind.name: kind for kind in kinds}
+
+
+def _known(source: MediaSource) -> Opened | None:
+    """What is known of a medium that an earlier prompt gave; None of anything else."""
+    media = source.value
+    if not isinstance(media, Media) or not isinstance(media.layout, Expansion):
+        return None
+    return Opened(media.digest, media.layout, lambda: media.ports)
 
 
 def _reason(folder: ModelFolder, kind: str) -> str:

@@ -107,7 +107,13 @@ class Placement:
     def prompt(self) -> Prompt:
         """What was collected."""
         media = tuple(
-            Media(item.kind, item.opened.digest, np.array(item.at, np.int64), item.opened.compute)
+            Media(
+                item.kind,
+                item.opened.digest,
+                np.array(item.at, np.int64),
+                item.opened.compute,
+                item.opened.expansion,
+            )
             for item in self._placed
         )
         return Prompt(np.array(self._tokens, np.int64), media)
