@@ -147,7 +147,7 @@ def refusal(pipe, *args, **options):
 
 
 def test_what_is_no_setting_is_refused_with_the_nearest(pipe):
-    known = "max_new_tokens, temperature, top_k, top_p, no_sample, sampler, seed, stop"
+    known = "max_new_tokens, temperature, top_k, top_p, no_sample, sampler, seed, stop, logprobs"
     assert refusal(pipe, "1", max_tokens=3) == (
         f"there is no setting 'max_tokens'; did you mean 'max_new_tokens'? (settings: {known})"
     )

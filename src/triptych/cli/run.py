@@ -91,6 +91,16 @@ def run(  # noqa: PLR0913  # one parameter per flag
         ),
     ] = False,
     json: args.Json = False,
+    logprobs: Annotated[
+        int | None,
+        typer.Option(
+            "--logprobs",
+            metavar="N",
+            min=0,
+            help="With --json: how likely each token was, and the N likeliest ones there.",
+            rich_help_panel=args.OUTPUT,
+        ),
+    ] = None,
     verbose: args.Verbose = False,
     debug: args.Debug = False,
 ) -> None:
@@ -114,6 +124,7 @@ def run(  # noqa: PLR0913  # one parameter per flag
             max_new_tokens=max_new_tokens,
             seed=seed,
             stop=stop or None,
+            logprobs=logprobs if json else None,
         )
         interrupt.cancel = stream.cancel
         with stream:

@@ -22,6 +22,7 @@ NAMES = (
     "sampler",
     "seed",
     "stop",
+    "logprobs",
 )
 """The settings that a call takes."""
 
@@ -31,7 +32,8 @@ class CallOptions:
     """Settings of one call; None where the pipeline's own count.
 
     flags: changes of the sampling chain. sampler: another chain, as YAML has it; it is checked
-    when it is built. stop: strings that end the reply.
+    when it is built. stop: strings that end the reply. logprobs: say how likely each token was, and
+    so many of the likeliest ones; None says nothing.
     """
 
     flags: SamplingFlags = NO_FLAGS
@@ -39,6 +41,7 @@ class CallOptions:
     seed: int | None = None
     max_new_tokens: int | None = None
     stop: tuple[str, ...] | None = None
+    logprobs: int | None = None
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
@@ -65,6 +68,7 @@ class CallOptions:
             _whole_number("seed", settings.get("seed"), least=0),
             _whole_number("max_new_tokens", settings.get("max_new_tokens"), least=1),
             _strings(settings.get("stop")),
+            _whole_number("logprobs", settings.get("logprobs"), least=0),
         )
 
 

@@ -115,7 +115,8 @@ class Pipeline:
         messages, images, videos, system: see `Request`.
         settings: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `no_sample`, `sampler` (a
         chain such as ``[{"temperature": 0.3}, "draw"]``), `seed`, `stop` (strings that end the
-        reply). They hold for this call.
+        reply), `logprobs` (say how likely each token was, and so many of the likeliest ones).
+        They hold for this call.
 
         Raises InputError for a request that cannot be served, ConfigError for a wrong chain.
         """
@@ -265,6 +266,7 @@ class Pipeline:
             source=self._executor.wiring.logits_from,
             names=[f"sampler.{part.label}" for part in parts],
             vocabulary=self.processor,
+            top=options.logprobs,
         )
         stop = StopRules(
             frozenset(self.processor.eos_ids),
@@ -390,6 +392,8 @@ class Pipeline:
             timings=Timings(self.load_seconds, clock.vision, prefill, clock.forward - prefill),
             seed=seed,
             id=request_id,
+            # An EOS was chosen, too, but is not part of the reply.
+            logprobs=tuple(generation.chain.logprobs[: len(generation.tokens)]),
         )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from triptych.core.sampling.logprobs import TokenLogprobs
+
 FinishReason = Literal["eos", "stop", "length", "cancelled"]
 
 
@@ -46,7 +48,11 @@ class Timings:
 
 @dataclass(frozen=True)
 class Reply:
-    """A finished reply. tokens leaves out the EOS; text leaves out the stop string."""
+    """A finished reply. tokens leaves out the EOS; text leaves out the stop string.
+
+    logprobs: one for each token, where they were asked for; a strategy that chooses tokens
+        without the chain has none.
+    """
 
     text: str
     tokens: tuple[int, ...]
@@ -55,12 +61,15 @@ class Reply:
     timings: Timings
     seed: int
     id: str | None = None
+    logprobs: tuple[TokenLogprobs, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON, with `id` only where the request had one."""
+        """As JSON, with `id` only where the request had one, and `logprobs` where it has some."""
         result = asdict(self) | {"tokens": list(self.tokens)}
         if self.id is None:
             del result["id"]
+        if not self.logprobs:
+            del result["logprobs"]
         return result
 
 

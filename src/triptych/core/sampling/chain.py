@@ -13,6 +13,7 @@ import numpy.typing as npt
 from triptych.core.errors import InputError, PluginError, TriptychError
 from triptych.core.sampling.candidates import Candidates, Ids
 from triptych.core.sampling.context import Context
+from triptych.core.sampling.logprobs import TokenLogprobs, logprobs_of
 from triptych.core.sampling.steps import Accepts, Choose, Forks, Prepares, Warp
 from triptych.core.sampling.vocabulary import Vocabulary
 
@@ -35,6 +36,7 @@ class Chain:
     source: the stage that gives the logits, for messages.
     names: one per step for messages, such as ``sampler.top_p``; by default their classes.
     vocabulary: of the tokens, for the steps that ask for it.
+    top: keep in `logprobs` how likely each chosen token was, and so many of the likeliest ones.
 
     The chain keeps the committed tokens itself, because a sequence also holds drafted ones.
     """
@@ -48,6 +50,7 @@ class Chain:
         source: str = "decoder",
         names: Sequence[str] = (),
         vocabulary: Vocabulary | None = None,
+        top: int | None = None,
     ) -> None:
         if not steps:
             raise InputError("The sampling chain is empty: end it with `greedy` or `draw`.")
@@ -58,6 +61,8 @@ class Chain:
         self.source = source
         self.needs: Mapping[str, npt.NDArray[Any]] = {}
         self.rng = np.random.Generator(np.random.PCG64(seed))
+        self.top = top
+        self.logprobs: list[TokenLogprobs] = []
         self._tokens = np.array(prompt_tokens, dtype=np.int64)
         self._length = self.prompt_length = self._tokens.size
         for index, step in enumerate(self.steps):
@@ -95,6 +100,8 @@ class Chain:
         place = int(np.searchsorted(candidates.ids, token))
         if place == len(candidates) or candidates.ids[place] != token:
             self._blame(-1, f"chose token {token}, which is not among its candidates")
+        if self.top is not None:
+            self.logprobs.append(logprobs_of(token, row, candidates, self.top))
         self.accept(token, candidates)
         return token
 
@@ -123,6 +130,7 @@ class Chain:
         fork.steps = tuple(
             step.fork() if isinstance(step, Forks) else copy.deepcopy(step) for step in self.steps
         )
+        fork.logprobs = list(self.logprobs)
         fork.rng = self.rng.spawn(1)[0] if spawn else copy.deepcopy(self.rng)
         fork._tokens = self._tokens[: self._length].copy()  # noqa: SLF001 - it is ours
         return fork
