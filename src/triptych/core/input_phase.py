@@ -20,6 +20,10 @@ from triptych.core.stage_call import Feeds, call
 from triptych.core.wired import INPUT_PORTS, MEDIA_AXES, REDUCTIONS, SOURCE, Wired, Wiring
 
 _NEXT_POSITION = Port("next_position", "int64", ("S",))
+_FIRST_POSITION = np.zeros(1, np.int64)
+_FIRST_POSITION.flags.writeable = False
+_NO_MEDIA = dict.fromkeys(MEDIA_AXES, 0)
+"""How long the axes of media are where there is none."""
 
 
 class InputPhase:
@@ -32,8 +36,7 @@ class InputPhase:
     def __init__(
         self, wiring: Wiring, offers: Sequence[Port], feeds: Feeds, features: FeatureCache
     ) -> None:
-        self._stages = wiring.input
-        self._kept = wiring.kept
+        self._stages = tuple(_Entry(wired) for wired in wiring.input)
         self._offers = offers
         self._feeds = feeds
         self._media = MediaStages(wiring.input, features)
@@ -42,12 +45,15 @@ class InputPhase:
         }
         for wired in wiring.input:
             self.declared.update({write.port.name: write.port for write in wired.writes})
+        self._columns = _places(self.declared, "S")
+        self._rows = _places(wiring.kept, "N")
 
     def enter(self, sequence: TokenSequence, clock: Clock) -> None:
         """Pass what was appended to `sequence` through the stages, into its table."""
         while sequence.appended:
             # What a stage fails on stays, and the table is as it was.
-            self.store(sequence, self.ports(sequence, sequence.appended[0], clock))
+            new = sequence.appended[0]
+            self.store(sequence, self.ports(sequence, new, clock), text=not new.media)
             sequence.appended.pop(0)
 
     def ports(
@@ -56,64 +62,67 @@ class InputPhase:
         """What the first `stages` of the stages, or all, make of tokens that enter `sequence`."""
         count = len(new.tokens)
         position = sequence.table.get("next_position")
-        start = position.values[-1:] if position is not None and len(position) else np.zeros(1, int)
+        start = position.last if position is not None and len(position) else _FIRST_POSITION
         ports: dict[str, Array] = {
             "input_ids": new.tokens,
             "visual_index": visual_index(count, new.media),
-            "start_position": start.astype(np.int64),
-            "source": new.start + np.arange(count),
+            "start_position": start,
+            "source": np.arange(new.start, new.start + count),
         }
-        for wired in self._stages[:stages]:
+        lengths = {"S": count, **_NO_MEDIA}
+        for entry in self._stages[:stages]:
+            wired = entry.wired
             if wired.per_media:
                 if new.media:
                     begin = time.perf_counter()
                     written = self._media.results(wired, new.media)
                     clock.vision += time.perf_counter() - begin
-                    _check_lengths(wired, written, ports["visual_index"])
+                    entry.check_lengths(written, ports["visual_index"])
                     ports.update(written)
                 continue
-            self._offer(wired, ports, new.media)
-            lengths = {"S": len(ports["input_ids"]), **dict.fromkeys(MEDIA_AXES, 0)}
+            if new.media:
+                self._offer(wired, ports, new.media)
             feeds = self._feeds.of(wired, ports, lengths)
             if feeds is not None:
                 written = call(wired, feeds)
-                _check_lengths(wired, written, ports["visual_index"])
-                ports = self._reduced(wired, ports | written)
+                entry.check_lengths(written, ports["visual_index"])
+                ports.update(written)
+                if entry.reduces:
+                    ports = self._reduced(wired, ports)
+                    lengths["S"] = len(ports["input_ids"])
         if "next_position" not in ports:
             ports["next_position"] = start + 1 + np.arange(len(ports["input_ids"]))
         return ports
 
-    def store(self, sequence: TokenSequence, ports: Mapping[str, Array]) -> None:
-        """Append what entered to the table and the visual rows."""
-        tokens_before, rows_before = sequence.entered, sequence.visual_rows
+    def store(
+        self, sequence: TokenSequence, ports: Mapping[str, Array], *, text: bool = False
+    ) -> None:
+        """Append what entered to the table and the visual rows. text: none of it is media's."""
+        tokens_before = sequence.entered
+        values = ports
+        if not text:
+            rows_before, visual = sequence.visual_rows, ports["visual_index"]
+            values = {**ports, "visual_index": np.where(visual >= 0, visual + rows_before, -1)}
+            for name, axis in self._rows:
+                if name in values:
+                    _grow(sequence.rows, name, values[name], axis, rows_before)
         count = len(ports["input_ids"])
-        visual = ports["visual_index"]
-        values = {**ports, "visual_index": np.where(visual >= 0, visual + rows_before, -1)}
-        for name, port in self.declared.items():
-            if "S" not in port.axes:
-                continue
+        for name, axis in self._columns:
             if name in values:
-                axis = port.axes.index("S")
                 _grow(sequence.table, name, values[name], axis, tokens_before)
             elif name in sequence.table:
                 sequence.table[name].extend_with_zeros(count)
-        for name, port in self._kept.items():
-            if "N" in port.axes and name in values:
-                _grow(sequence.rows, name, values[name], port.axes.index("N"), rows_before)
 
     def _offer(self, wired: Wired, ports: dict[str, Array], media: Sequence[Media]) -> None:
         """Compute the media ports that a stage reads."""
         wanted = {read.port.name for read in wired.reads}
         for port in self._offers:
-            if media and port.name in wanted and port.name not in ports:
+            if port.name in wanted and port.name not in ports:
                 ports[port.name] = media_port(media, port)
 
     def _reduced(self, wired: Wired, ports: dict[str, Array]) -> dict[str, Array]:
         """Apply what a visual-token reducer wrote."""
-        written = {write.port.name for write in wired.writes} & REDUCTIONS.keys()
-        if not written:
-            return ports
-        said = {name: ports.pop(name) for name in written}
+        said = {name: ports.pop(name) for name in REDUCTIONS if name in ports}
         if "keep_rows" in said:
             return keep_rows(ports, self.declared, said["keep_rows"])
         try:
@@ -122,22 +131,43 @@ class InputPhase:
             raise PluginError(f"stage {wired.label} wrote {cause}") from cause
 
 
+class _Entry:
+    """An INPUT stage, with what is looked up of it for every token.
+
+    reduces: it is a visual-token reducer.
+    """
+
+    def __init__(self, wired: Wired) -> None:
+        self.wired = wired
+        self.reduces = any(write.port.name in REDUCTIONS for write in wired.writes)
+        self._axes = [
+            (write, place, axis)
+            for write in wired.writes
+            for place, axis in enumerate(write.port.axes)
+            if axis in ("S", "N")
+        ]
+
+    def check_lengths(self, written: Mapping[str, Array], visual: Array) -> None:
+        """Whether what the stage wrote has one row per token, or per visual row."""
+        for write, place, axis in self._axes:
+            length = len(visual) if axis == "S" else int((visual >= 0).sum())
+            given = written[write.port.name].shape[place]
+            if given != length:
+                raise PluginError(
+                    f"stage {self.wired.label} wrote {write.name!r} with {given} {AXES[axis]}, "
+                    f"where {length} entered"
+                )
+
+
+def _places(ports: Mapping[str, Port], axis: str) -> list[tuple[str, int]]:
+    """The names of the ports that have `axis`, and where."""
+    return [(name, port.axes.index(axis)) for name, port in ports.items() if axis in port.axes]
+
+
 def _grow(columns: dict[str, Column], name: str, more: Array, axis: int, before: int) -> None:
     """Append to a column; a new one begins with `before` places of zeros."""
-    if name not in columns:
-        columns[name] = Column(np.compress([], more, axis), axis)
-        columns[name].extend_with_zeros(before)
-    columns[name].extend(more)
-
-
-def _check_lengths(wired: Wired, written: Mapping[str, Array], visual: Array) -> None:
-    """Whether what an INPUT stage wrote has one row per token, or per visual row."""
-    lengths = {"S": len(visual), "N": int((visual >= 0).sum())}
-    for write in wired.writes:
-        shape = written[write.port.name].shape
-        for axis, length in zip(write.port.axes, shape, strict=True):
-            if axis in lengths and lengths[axis] != length:
-                raise PluginError(
-                    f"stage {wired.label} wrote {write.name!r} with {length} {AXES[axis]}, "
-                    f"where {lengths[axis]} entered"
-                )
+    column = columns.get(name)
+    if column is None:
+        column = columns[name] = Column(np.compress([], more, axis), axis)
+        column.extend_with_zeros(before)
+    column.extend(more)

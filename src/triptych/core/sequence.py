@@ -24,6 +24,12 @@ class Column:
         self._length = int(first.shape[axis])
         self._forgotten = 0
         self._buffer = first.copy()
+        self._others = (slice(None),) * axis
+
+    @property
+    def last(self) -> Array:
+        """A read-only view of the last row."""
+        return self.between(self._length - 1, self._length)
 
     @property
     def values(self) -> Array:
@@ -75,7 +81,7 @@ class Column:
         return copied
 
     def _range(self, start: int, stop: int) -> tuple[slice, ...]:
-        return (*(slice(None),) * self.axis, slice(start, stop))
+        return (*self._others, slice(start, stop))
 
 
 @dataclass(eq=False)

@@ -70,7 +70,8 @@ def mrope_positions(
     positions = np.empty((3, count), np.int64)
     following = np.empty(count, np.int64)
     at, position, row = 0, start, 0
-    for frames, height, width in (grids // [1, merge_size, merge_size]).tolist():
+    merged = (grids // [1, merge_size, merge_size]).tolist() if len(grids) else ()
+    for frames, height, width in merged:
         rows = frames * height * width
         begins = np.flatnonzero(visual_index == row)
         whole = np.arange(row, row + rows)
