@@ -91,6 +91,11 @@ class Catalog:
         self._files = tuple(Path(plugin) for plugin in plugins)
         self._manifests: dict[str | Path, Manifest] = {}
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The ``--plugin`` files."""
+        return self._files
+
     def missing(self) -> Path | None:
         """The first of the ``--plugin`` files that is not there."""
         return next((file for file in self._files if not file.is_file()), None)

@@ -79,6 +79,7 @@ class Chat:
         stream = self.pipeline.begin(
             prompt,
             {**self.settings, **settings},
+            request=Request(messages=messages),
             sequence=self._sequence,
             branches=self._branches,
             done=keep,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from triptych.core.clock import Clock
 from triptych.core.prompt import Processor, Prompt
 from triptych.core.reply import FinishReason, Piece
+from triptych.core.request import Request
 from triptych.core.sampling.chain import Chain
 from triptych.core.sequence import Sequence
 from triptych.core.text_stream import StopStrings, TextStream
@@ -30,7 +31,7 @@ class RunningGeneration:
     cached_tokens: of the prompt, known when it has ended.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all that a request comes with
         self,
         prompt: Prompt,
         sequence: Sequence,
@@ -41,8 +42,10 @@ class RunningGeneration:
         branches: dict[str, Sequence],
         new_sequence: Callable[[], Sequence],
         company: Callable[[], int] = lambda: 1,
+        request: Request | None = None,
     ) -> None:
         self.prompt = prompt
+        self.request = request
         self.sequence = sequence
         self.chain = chain
         self.stop = stop

@@ -16,8 +16,9 @@ import numpy as np
 from triptych.core.assembly import Assembly, assemble
 from triptych.core.catalog import Catalog
 from triptych.core.clock import Clock
-from triptych.core.config.errors import nearest
+from triptych.core.config.errors import ConfigError, nearest
 from triptych.core.config.load import load_spec
+from triptych.core.config.part import Part
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.errors import InputError, TriptychError
 from triptych.core.generation import RunningGeneration, StopRules
@@ -30,7 +31,7 @@ from triptych.core.request import Message, Request
 from triptych.core.sampling.chain import Chain
 from triptych.core.scheduler import Job, Scheduler
 from triptych.core.sequence import Sequence as TokenSequence
-from triptych.core.spans import Span
+from triptych.core.spans import Span, Strategy
 from triptych.core.stream import Stream
 from triptych.core.wired import Wiring
 
@@ -92,6 +93,7 @@ class Pipeline:
         self._executor = assembly.load()
         self._executor.features.max_bytes = int(spec.session.feature_cache)
         self._prefixes = self._prefix_cache(assembly)
+        self._strategy: Strategy = self._made(spec.strategy)
         self._scheduler = Scheduler(self._executor, chunk=spec.session.chunk)
         self.load_seconds = time.perf_counter() - begin
 
@@ -127,7 +129,8 @@ class Pipeline:
         else:
             whole = Request(request, messages, images, system, videos=videos)
         prompt = self.processor.prompt(whole)
-        return self.begin(prompt, {**whole.settings, **settings}, request_id=whole.id)
+        every = {**whole.settings, **settings}
+        return self.begin(prompt, every, request=whole, request_id=whole.id)
 
     def chat(self, *, system: str | None = None, **settings: Any) -> Chat:
         """A conversation that keeps its cache from turn to turn; settings as in `stream`."""
@@ -245,6 +248,7 @@ class Pipeline:
         prompt: Prompt,
         settings: Mapping[str, Any],
         *,
+        request: Request | None = None,
         request_id: str | None = None,
         sequence: TokenSequence | None = None,
         branches: dict[str, TokenSequence] | None = None,
@@ -252,6 +256,7 @@ class Pipeline:
     ) -> Stream:
         """Start to generate after `prompt`.
 
+        request: what the prompt was made of, for strategies that make another prompt of it.
         sequence, branches: what to go on with, as a chat does; they stay open. done: called
         with the reply when it has ended.
         """
@@ -273,7 +278,6 @@ class Pipeline:
             self.spec.stop.strings if options.stop is None else options.stop,
             options.max_new_tokens or self.spec.stop.max_new_tokens,
         )
-        strategy = self.spec.strategy.make()
         own = sequence is None
         sequence = self._executor.sequence() if sequence is None else sequence
         with self._scheduler.exclusive():
@@ -288,6 +292,7 @@ class Pipeline:
             branches=branches,
             new_sequence=self._executor.sequence,
             company=lambda: self._scheduler.company,
+            request=request,
         )
 
         def release() -> None:
@@ -308,13 +313,25 @@ class Pipeline:
 
         try:
             job = self._scheduler.submit(
-                generation, strategy, self.spec.strategy.name, release=release
+                generation, self._strategy, self.spec.strategy.name, release=release
             )
         except BaseException:
             with self._scheduler.exclusive():
                 release()
             raise
         return Stream(self._scheduler, job, finish=finish)
+
+    def _made(self, part: Part) -> Strategy:
+        """The strategy, with weights of its own if it has any. Raises ConfigError."""
+        strategy: Strategy = part.make()
+        load = getattr(strategy, "load", None)
+        if load is not None:
+            try:
+                load(self.processor)
+            except TriptychError as error:
+                cause = f"{part.name}: {error}"
+                raise ConfigError(part.where, cause, exit_code=error.exit_code) from error
+        return strategy
 
     def _prefix_cache(self, assembly: Assembly) -> PrefixCache:
         """Where sequences wait for prompts that begin as they do.
@@ -362,6 +379,29 @@ class Pipeline:
     def sequence(self) -> TokenSequence:
         """A new, empty sequence of this pipeline's."""
         return self._executor.sequence()
+
+    def open(self, prompt: Prompt) -> TokenSequence:
+        """A sequence that is `prompt`, begun with what the prefix cache has of it.
+
+        For code that decodes by itself, with `logits`; `keep` gives it back. Raises InputError.
+        """
+        self._check_prompt(prompt)
+        sequence = self._executor.sequence()
+        with self._scheduler.exclusive():
+            self._prefixes.begin(sequence, prompt)
+        return sequence
+
+    def logits(self, sequence: TokenSequence, rows: int = 1) -> Array:
+        """Forward what is pending in `sequence`; the logits of its last `rows` tokens.
+
+        float32 [rows, V], valid until the pipeline's next pass.
+        """
+        return self._scheduler.collect(Span(sequence, rows), Clock())
+
+    def keep(self, sequence: TokenSequence) -> None:
+        """Give back a sequence that was opened; later prompts may go on from it."""
+        with self._scheduler.exclusive():
+            self._prefixes.end(sequence)
 
     def clear(self, sequences: Iterable[TokenSequence]) -> None:
         """Empty sequences of this pipeline's, whatever else is running."""

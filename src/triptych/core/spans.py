@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from triptych.core.prompt import Prompt
+    from triptych.core.request import Request
     from triptych.core.sampling.chain import Chain
     from triptych.core.sequence import Sequence
 
@@ -33,6 +34,16 @@ class Generation(Protocol):
     chain: Chain
 
     @property
+    def prompt(self) -> Prompt:
+        """What it began with."""
+        ...
+
+    @property
+    def request(self) -> Request | None:
+        """What the prompt was made of; None where nobody said."""
+        ...
+
+    @property
     def company(self) -> int:
         """How many generations are in progress, this one included.
 
@@ -52,8 +63,10 @@ class Generation(Protocol):
 class Strategy(Protocol):
     """Yields spans, receives the logits of each, emits tokens; returns when `emit` says so.
 
-    It may have an attribute `speculates`: that it forwards tokens which it may take back, so that
-    it is refused over a cache that is not `exact`.
+    It is made once for a pipeline; what belongs to one generation lives in `run`. It may have an
+    attribute `speculates`: that it forwards tokens which it may take back, so that it is refused
+    over a cache that is not `exact`. And it may have a method `load(processor)`, called once before
+    it runs, for weights of its own; what that raises is an error of the pipeline's file.
     """
 
     def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:

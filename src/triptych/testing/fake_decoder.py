@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from triptych.core.prompt import Prompt
+from triptych.core.request import Request
 from triptych.core.sampling import Chain
 from triptych.core.sequence import Column, Sequence
 from triptych.core.spans import Logits, Span, Strategy
@@ -27,7 +29,13 @@ class FakeGeneration:
     eos_ids: Collection[int] = ()
     emitted: list[int] = field(default_factory=list)
     company: int = 1
+    request: Request | None = None
     _ended: bool = False
+
+    @property
+    def prompt(self) -> Prompt:
+        """What was committed before the first token; it has no media."""
+        return Prompt(self.chain.tokens[: self.chain.prompt_length])
 
     def emit(self, token: int) -> bool:
         """True when `token` was the last; AssertionError when one comes after the end."""

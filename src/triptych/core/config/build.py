@@ -112,7 +112,8 @@ class Builder:
             return self.part(parse_item(node_of(value, where), kind, where), kind)
 
         values = _prepared(model, node, self)
-        return validate(model, node, values, {"paths": self.paths, "part": nested})
+        context = {"paths": self.paths, "part": nested, "plugins": self.catalog.files}
+        return validate(model, node, values, context)
 
     def with_main(self, item: Item, kind: Kind, value: Node) -> Item:
         """The item with another main setting; a mapping replaces all of its settings."""

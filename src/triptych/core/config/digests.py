@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from triptych.core.config.errors import ConfigError
 from triptych.core.config.nodes import Node, shown
 from triptych.core.config.part import Part
+from triptych.core.config.second import SecondPipeline
 from triptych.core.graph_header import GraphFileError, read_header
 from triptych.core.paths import Paths
 
@@ -59,6 +60,8 @@ def check_digests(node: Node, paths: Paths) -> None:
 def _paths(value: Any) -> Iterator[Path]:
     if isinstance(value, Path):
         yield value
+    elif isinstance(value, SecondPipeline):
+        yield from value.files
     elif isinstance(value, Part):
         yield from _paths(value.settings)
     elif isinstance(value, BaseModel):

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from triptych.core.config.digests import files_of, sha256
 from triptych.core.config.locate import BUILT_IN, builtin
 from triptych.core.config.part import Part
+from triptych.core.config.second import SecondPipeline
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.paths import Paths
 
@@ -80,6 +81,8 @@ def _plain(value: Any, paths: Paths) -> Any:
     """A setting as YAML has it: files by their path from the root, parts as items."""
     if isinstance(value, Part):
         return _item(value, paths)
+    if isinstance(value, SecondPipeline):
+        value = value.source
     if isinstance(value, Path):
         return paths.short(value)
     if isinstance(value, BaseModel):

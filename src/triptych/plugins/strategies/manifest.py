@@ -23,4 +23,10 @@ def strategies() -> list[Component]:
             "Drafts what followed the last tokens earlier on, and verifies it in one pass.",
             main="tokens",
         ),
+        Component(
+            "draft",
+            f"{_HERE}.draft:Draft",
+            "Drafts with a small model of the same vocabulary, and verifies in one pass.",
+            main="pipeline",
+        ),
     ]

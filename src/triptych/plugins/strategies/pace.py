@@ -24,13 +24,13 @@ class Pace:
     company a step of one token is forwarded with those of the others, at the same cost for each,
     and a draft is forwarded alone: it must give more than a place in that step.
 
-    cost: of a drafted token, in steps. most: drafted at once.
+    cost: of a drafted token, in steps. most: drafted at once. priors: see `PRIORS`.
     """
 
-    def __init__(self, *, cost: float, most: int) -> None:
+    def __init__(self, *, cost: float, most: int, priors: tuple[float, ...] = PRIORS) -> None:
         self.cost = cost
         self.most = most
-        self._right = [prior * WEIGHT for prior in PRIORS]
+        self._right = [prior * WEIGHT for prior in priors]
         self._seen = [float(WEIGHT)] * len(PRIORS)
         self._credit = CREDIT
 
