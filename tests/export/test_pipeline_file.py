@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from ruamel.yaml import YAML
 
+from tests.export.checkpoints import random_checkpoint
+from triptych.core.config.locate import builtin
+from triptych.export import export_checkpoint
 from triptych.export.pipeline_file import pipeline_yaml, sampler
 
 STAGES = [
@@ -88,3 +93,17 @@ def test_what_the_chain_cannot_do_is_said():
 def test_a_name_with_line_breaks_stays_a_comment():
     text = written(source="x\nformat: 2")
     assert YAML(typ="safe").load(text)["format"] == 1
+
+
+def test_an_export_names_the_processor_that_serves_its_folder(tmp_path):
+    sketch = builtin("sketch")
+    files = tmp_path / "files"
+    files.mkdir()
+    for name in "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json":
+        shutil.copy(sketch / name, files)
+    checkpoint = random_checkpoint(tmp_path / "whole", processor_files=files)
+    out = export_checkpoint(checkpoint, tmp_path / "out")
+    assert "\nprocessor: {qwen_vl: .}\n" in (out / "pipeline.yaml").read_text()
+    (checkpoint / "tokenizer.json").unlink()
+    out = export_checkpoint(checkpoint, tmp_path / "older")
+    assert "\nprocessor: {hf: .}\n" in (out / "pipeline.yaml").read_text()
