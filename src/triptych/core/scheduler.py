@@ -23,6 +23,8 @@ from triptych.core.turns import Turns
 _DEFAULT_CHUNK = 2048
 """Tokens that one slice forwards at the most, so that a long prompt's memory stays flat."""
 
+_SHARED_CHUNK = 128
+"""The same while others wait for their next token: as long as they wait then."""
 
 _PATIENCE = 1.0
 """Seconds after which a reader looks by itself whether the loop goes on: Ctrl-C may come between
@@ -50,6 +52,7 @@ class Job:
     """A generation and the strategy that drives it.
 
     release: gives back what the generation holds; called once, when it has ended.
+    prepare: called once, when its turn has come and before its strategy begins.
     cancelled: set it from any thread; the generation then ends before its next slice.
     done: it has ended. error: why, if it was not meant to.
     """
@@ -58,10 +61,20 @@ class Job:
     steps: Generator[list[Span], list[Logits], None]
     name: str
     release: Callable[[], None]
+    prepare: Callable[[], None] | None = None
     wanted: list[_Wanted] = field(default_factory=list)
     cancelled: bool = False
     done: bool = False
     error: Exception | None = None
+    served: int = 0
+    """The round in which it was last given a slice of its prompt."""
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens its sequence may come to hold."""
+        generation = self.generation
+        longest = len(generation.prompt.tokens) + generation.stop.max_new_tokens
+        return min(longest, generation.sequence.max_length)
 
     @property
     def ready(self) -> bool:
@@ -73,15 +86,25 @@ class Scheduler:
     """Drives the generations of one pipeline, from as many threads as there are callers.
 
     Of those that wait for text, one drives the loop, and after each round all that have some go
-    on. A round forwards one slice of each live generation, so none waits for another to end.
+    on. A round is one token of each generation that is decoding, all of them together where the
+    stages and caches allow it, one step of each that has drafted some, and then one slice of a
+    prompt: so who is decoding never waits for more than a slice, and prompts take turns.
 
-    chunk: tokens that one slice forwards at the most.
+    Generations beyond the executor's `rows`, or beyond the memory there is for caches, wait in a
+    queue and begin in their order; one alone always runs.
+
+    chunk: tokens that one slice forwards at the most. While others decode it is a short one,
+        unless the file says how long or the caches are not exact, so that it would change tokens.
     """
 
     def __init__(self, executor: Executor, *, chunk: int | None = None) -> None:
         self._executor = executor
         self._whole = executor.wiring.whole
         self._chunk = executor.max_length if self._whole else chunk or _DEFAULT_CHUNK
+        fixed = self._whole or not executor.exact or chunk is not None
+        self._shared_chunk = self._chunk if fixed else _SHARED_CHUNK
+        self._round_number = 0
+        self._waiting: deque[Job] = deque()
         self._live: list[Job] = []
         self._discarded: deque[Sequence] = deque()
         self._turns = Turns()
@@ -107,8 +130,8 @@ class Scheduler:
 
     @property
     def company(self) -> int:
-        """How many generations a step of one token is forwarded for at once."""
-        return 1
+        """How many generations a step of one token is forwarded for at once, about."""
+        return 1 if self._executor.alone_because else max(1, len(self._live))
 
     def submit(
         self,
@@ -117,14 +140,15 @@ class Scheduler:
         name: str,
         *,
         release: Callable[[], None],
+        prepare: Callable[[], None] | None = None,
     ) -> Job:
-        """Begin a generation; it moves when somebody calls `advance`. See `Job`."""
+        """Put a generation in the queue; it moves when somebody calls `advance`. See `Job`."""
         steps = strategy.run(generation)
         if not isinstance(steps, Generator):
             raise PluginError(f"strategy {name} does not yield: its `run` must be a generator")
-        job = Job(generation, steps, name, release)
+        job = Job(generation, steps, name, release, prepare)
         with self.exclusive():
-            self._live.append(job)
+            self._waiting.append(job)
         return job
 
     def advance(self, job: Job) -> None:
@@ -143,8 +167,7 @@ class Scheduler:
                     return
                 driving = self._driven = True
             with self.exclusive():
-                for live in self._live:
-                    self._step(live)
+                self._round()
         finally:
             if driving:
                 self._driven = False
@@ -174,7 +197,7 @@ class Scheduler:
         wanted = _Wanted(span)
         while wanted.missing:
             with self.exclusive():
-                part = self._forward(span, clock)
+                part = self._forward(span, clock, self._chunk)
                 if part is not None:
                     wanted.parts.append(part.copy())
         return wanted.logits
@@ -186,8 +209,8 @@ class Scheduler:
                 "its own"
             )
 
-    def _forward(self, span: Span, clock: Clock) -> Array | None:
-        """Forward one slice of what is pending in the span's sequence.
+    def _forward(self, span: Span, clock: Clock, chunk: int) -> Array | None:
+        """Forward one slice, of `chunk` tokens at the most, of what is pending in the sequence.
 
         Returns the logits of those of its wanted rows that lie in the slice, or None. They
         are valid until the next slice.
@@ -195,7 +218,7 @@ class Scheduler:
         sequence = span.sequence
         self._executor.enter(sequence, clock)
         length, begin = len(sequence), sequence.forwarded
-        stop = min(length, begin + min(self._chunk, self._executor.room(sequence)))
+        stop = min(length, begin + min(chunk, self._executor.room(sequence)))
         if stop <= begin:
             raise PluginError(
                 "there is nothing to forward: a visual-token reducer dropped all that was "
@@ -210,34 +233,158 @@ class Scheduler:
         logits = self._executor.forward(sequence, stop, max(wanted, 1), clock)
         return logits if wanted > 0 else None
 
-    def _step(self, job: Job) -> None:
-        """One slice, and the strategy's answer to it when its spans are complete."""
+    def _round(self) -> None:
+        """See the class."""
+        self._round_number += 1
+        self._admit()
+        steps: list[tuple[Job, _Wanted]] = []
+        drafts: list[tuple[Job, _Wanted]] = []
+        prompts: list[tuple[Job, _Wanted]] = []
+        for job in self._live:
+            if not job.wanted and not job.done:
+                self._answer(job)
+            for wanted in job.wanted if not job.done else ():
+                if not wanted.missing:
+                    continue
+                pending = wanted.span.sequence.pending
+                if pending == 1:
+                    steps.append((job, wanted))
+                elif pending == wanted.span.rows:
+                    drafts.append((job, wanted))
+                else:
+                    prompts.append((job, wanted))
+                    break
+        busy = bool(steps or drafts)
+        self._decode(steps)
+        for job, wanted in drafts:
+            self._alone(job, wanted, self._chunk)
+        if prompts:
+            self._prefill(prompts, self._shared_chunk if busy else self._chunk)
+
+    def _decode(self, steps: list[tuple[Job, _Wanted]]) -> None:
+        """Forward one token of each, as many as can be together."""
+        if len(steps) == 1:
+            self._alone(*steps[0], self._chunk)
+            return
+        entered = []
+        for job, wanted in steps:
+            if not job.done:
+                try:
+                    self._executor.enter(wanted.span.sequence, job.generation.clock)
+                    entered.append((job, wanted))
+                except Exception as error:  # noqa: BLE001 - raised to whoever waits for this job
+                    self._fail(job, error)
+        for group in self._groups(entered):
+            members = [entered[index] for index in group if not entered[index][0].done]
+            logits = self._together(members) if len(members) > 1 else None
+            if logits is None:
+                for job, wanted in members:
+                    self._alone(job, wanted, self._chunk)
+            else:
+                for (_, wanted), part in zip(members, logits, strict=True):
+                    wanted.parts.append(part)
+                self._answer_complete(members)
+
+    def _groups(self, members: list[tuple[Job, _Wanted]]) -> list[list[int]]:
+        """Which members, by index, are forwarded together; each alone when there is no slot."""
+        try:
+            return self._executor.together([wanted.span.sequence for _, wanted in members])
+        except Exception:  # noqa: BLE001 - raised again by the one at fault
+            return [[index] for index in range(len(members))]
+
+    def _together(self, members: list[tuple[Job, _Wanted]]) -> list[Array] | None:
+        """One step of several sequences; None when each is to be forwarded alone.
+
+        So they are when it fails, and then only the one that is at fault fails again.
+        """
+        try:
+            return self._executor.step(
+                [wanted.span.sequence for _, wanted in members],
+                [job.generation.clock for job, _ in members],
+            )
+        except Exception:  # noqa: BLE001 - raised again by the one at fault
+            return None
+
+    def _prefill(self, prompts: list[tuple[Job, _Wanted]], chunk: int) -> None:
+        """Forward slices of prompts, `chunk` tokens in all, of those first that waited longest."""
+        left = chunk
+        for job, wanted in sorted(prompts, key=lambda prompt: prompt[0].served):
+            if job.done:
+                continue
+            left -= min(wanted.span.sequence.pending, chunk)
+            if left < 0:
+                break
+            job.served = self._round_number
+            self._alone(job, wanted, chunk)
+
+    def _alone(self, job: Job, wanted: _Wanted, chunk: int) -> None:
+        """Forward one slice of one sequence; whatever it raises is its own job's error."""
         if job.done:
             return
         try:
-            if not job.wanted:
-                self._ask(job, None)
-            if job.wanted and self._gather(job):
-                generation = job.generation
-                if generation.prefill_seconds is None:
-                    generation.prefill_seconds = generation.clock.forward
-                self._ask(job, [wanted.logits for wanted in job.wanted])
+            part = self._forward(wanted.span, job.generation.clock, chunk)
         except Exception as error:  # noqa: BLE001 - raised to whoever waits for this job
-            job.error = error
-        if job.error is not None or job.generation.finish_reason is not None:
-            self._end(job)
-
-    def _gather(self, job: Job) -> bool:
-        """Forward one slice for the first span that lacks logits; whether none lacks any now."""
-        wanted = next(wanted for wanted in job.wanted if wanted.missing)
-        part = self._forward(wanted.span, job.generation.clock)
+            self._fail(job, error)
+            return
         if part is not None:
             wanted.parts.append(part)
-        if not any(wanted.missing for wanted in job.wanted):
+            self._answer_complete([(job, wanted)])
+
+    def _answer_complete(self, members: list[tuple[Job, _Wanted]]) -> None:
+        """Answer the strategies that have all their logits; keep the new parts of the others."""
+        for job, wanted in members:
+            if any(one.missing for one in job.wanted):
+                wanted.parts[-1] = wanted.parts[-1].copy()  # The next slice may use its memory.
+        for job, wanted in members:
+            if not job.done and wanted in job.wanted and not any(one.missing for one in job.wanted):
+                self._answer(job)
+
+    def _answer(self, job: Job) -> None:
+        """Send a strategy what it waits for, and end the job if that ended it."""
+        try:
+            logits = [wanted.logits for wanted in job.wanted] if job.wanted else None
+            generation = job.generation
+            if logits is not None and generation.prefill_seconds is None:
+                generation.prefill_seconds = generation.clock.forward
+            self._ask(job, logits)
+        except Exception as error:  # noqa: BLE001 - raised to whoever waits for this job
+            self._fail(job, error)
+            return
+        if job.generation.finish_reason is not None:
+            self._end(job)
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        job.error = error
+        self._end(job)
+
+    def _admit(self) -> None:
+        """Let those in that have waited longest, as long as there is room."""
+        while self._waiting and self._has_room(self._waiting[0]):
+            job = self._waiting.popleft()
+            self._live.append(job)
+            try:
+                if job.prepare is not None:
+                    job.prepare()
+            except Exception as error:  # noqa: BLE001 - raised to whoever waits for this job
+                self._fail(job, error)
+
+    def _has_room(self, job: Job) -> bool:
+        """Whether one more may begin; what nobody uses now is given back for it."""
+        live = [one for one in self._live if not one.done]
+        if len(live) >= self._executor.rows:
+            return False
+        while not self._fits(job, live):
+            if not self._executor.make_room():
+                return not live
+        return True
+
+    def _fits(self, job: Job, live: list[Job]) -> bool:
+        """Whether the caches have the memory for all that is there, and that may yet come."""
+        executor = self._executor
+        if executor.memory is None:
             return True
-        if part is not None:
-            wanted.parts[-1] = part.copy()  # The next slice may use its memory.
-        return False
+        coming = sum(one.tokens - one.generation.sequence.forwarded for one in (job, *live))
+        return executor.cache_bytes + executor.bytes_per_token * coming <= executor.memory
 
     def _ask(self, job: Job, logits: list[Logits] | None) -> None:
         """Send the strategy its logits, and take the spans that it wants next."""
@@ -283,10 +430,12 @@ class Scheduler:
 
     def _sweep(self) -> None:
         """End what was cancelled, forget what has ended, and close what was discarded."""
-        for job in self._live:
+        for job in (*self._live, *self._waiting):
             if job.cancelled:
                 self._end(job)
         self._live = [job for job in self._live if not job.done]
+        if any(job.done for job in self._waiting):
+            self._waiting = deque(job for job in self._waiting if not job.done)
         while self._discarded:
             self._discarded.popleft().close()
 
