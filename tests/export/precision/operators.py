@@ -33,6 +33,11 @@ def run(
     graph = make.make_graph(list(nodes), "g", inputs, [output], list(weights))
     domains = [make.make_opsetid("", 21), make.make_opsetid("com.microsoft", 1)]
     model = make.make_model(graph, opset_imports=domains, ir_version=10)
+    return run_model(model, feeds)
+
+
+def run_model(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Array:
+    """The first output of a model, as a session of Triptych's computes it."""
     session = onnxruntime.InferenceSession(
         model.SerializeToString(),
         session_options(Runtime()),

@@ -82,6 +82,15 @@ def test_an_older_export_has_the_recipe_of_its_precision():
     assert recipe_of({"precision": "fp16"}, "export.json").recipe == preset("fp16").recipe
 
 
+def test_an_int4_part_of_int8_rows_has_blocks(read):
+    """What a pattern says comes last, and a block of a whole row is for int8 only."""
+    text = "format: 1\ndefault: {precision: int8, block: row}\nweights:\n  '*.mlp.*': int4\n"
+    recipe = read(text).recipe
+    assert recipe.scheme("vision", "visual.patch_embed.weight").in_rows
+    assert recipe.scheme("mlp", "x.mlp.y") == Scheme("int4", BlockFormat(4, 32), 4, "hqq")
+    assert recipe.rounds_products
+
+
 def test_the_command_line_names_the_presets():
     assert TYPED == PRECISIONS
 
@@ -114,7 +123,14 @@ MISTAKES = {
         "'precision: int4'"
     ),
     "format: 1\nmlp: {precision: int4, block: 16}\n": (
-        "mine.yaml:2:31: mlp.block: 16 is not 32, 64 or 128"
+        "mine.yaml:2:31: mlp.block: 16 is not 32, 64, 128 or 'row'"
+    ),
+    "format: 1\nmlp: {precision: int4, block: row}\n": (
+        "mine.yaml:2:6: mlp: int4 has no block of a whole row: that is for int8"
+    ),
+    "format: 1\nmlp: {precision: int8, block: row, symmetric: false}\n": (
+        "mine.yaml:2:6: mlp: rows have no symmetric: they are symmetric, multiplied in whole "
+        "numbers and rounded to nearest"
     ),
     "format: 1\nmlp: {precision: int4, blok: 32}\n": (
         "mine.yaml:2:24: mlp.blok: there is no setting 'blok'\n  did you mean 'block'?\n"
@@ -176,5 +192,6 @@ def test_int4_keeps_what_many_heads_share_in_8_bits():
     bits = [scheme("attention", f"{layer}.{name}.weight").format.bits for name in names]
     assert bits == [4, 8, 8, 4]
     assert scheme("mlp", "model.layers.3.mlp.down_proj.weight").format.bits == 4
+    assert scheme("vision", "model.visual.blocks.0.attn.qkv.weight").in_rows
     parts = ("vision", "embeddings", "head")
     assert {scheme(part, "x").format.bits for part in parts} == {8}

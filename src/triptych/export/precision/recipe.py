@@ -32,6 +32,8 @@ Stored = Literal["fp32", "fp16", "int8", "int4"]
 BITS: Mapping[str, int] = {"int8": 8, "int4": 4}
 
 DEFAULT_BLOCK = 32
+# A block as long as a row of the weight.
+ROW = "row"
 DEFAULT_LEVEL = 4
 # At this one, products are computed in float32.
 FLOAT_LEVEL = 1
@@ -44,19 +46,22 @@ ROUTERS = "*.mlp.gate.weight"
 """The names of the weights that send tokens to experts. They stay float32 whatever a recipe says:
 the experts that a token meets should not depend on how weights are stored."""
 CALIBRATED: tuple[Part, ...] = ("attention", "mlp")
+# Rows of these are looked up, or may be: they have blocks where a recipe says `row` of everything.
+TABLES: tuple[Part, ...] = ("embeddings", "head")
 
 
 class Choice(Settings):
     """What a recipe says of some weights. What is left out is said elsewhere, or by default.
 
     precision: the type that is stored. The others are for whole numbers. block: values that share
-    a scale. symmetric: no zeros are stored, which saves a little and costs accuracy.
+    a scale; `row`, for int8, is all inputs of an output, and then products are in whole numbers.
+    symmetric: no zeros are stored, which saves a little and costs accuracy.
     accuracy_level: what products are computed in: 4 in int8, 1 in float32, 0 as ONNX Runtime
     likes. method: how codes are found; gptq needs prompts to calibrate on.
     """
 
     precision: Stored | None = None
-    block: Literal[32, 64, 128] | None = None
+    block: Literal[32, 64, 128, "row"] | None = None
     symmetric: bool | None = None
     accuracy_level: Literal[0, 1, 4] | None = None
     method: Literal["rtn", "hqq", "gptq"] | None = None
@@ -69,7 +74,18 @@ class Choice(Settings):
                 f"{self.precision} has no {' and no '.join(sorted(given))}: "
                 f"those are for {' and '.join(BITS)}"
             )
+        if self.block == ROW:
+            self._as_rows_are()
         return self
+
+    def _as_rows_are(self) -> None:
+        if self.precision == "int4":
+            raise ValueError("int4 has no block of a whole row: that is for int8")
+        if given := sorted(self.model_fields_set & {"symmetric", "accuracy_level", "method"}):
+            raise ValueError(
+                f"rows have no {' and no '.join(given)}: they are symmetric, multiplied in whole "
+                f"numbers and rounded to nearest"
+            )
 
     def said(self) -> dict[str, Any]:
         """The settings that are given."""
@@ -88,13 +104,15 @@ Said = Annotated[Choice, BeforeValidator(_named)]
 class Scheme:
     """How one weight is stored, everything decided.
 
-    format, accuracy_level and method count where `precision` is a whole number.
+    format, accuracy_level and method count where `precision` is a whole number. in_rows: products
+    take each row of the weight with one scale; `format` is then for all else.
     """
 
     precision: Stored
     format: BlockFormat
     accuracy_level: int
     method: str
+    in_rows: bool = False
 
 
 def _decided(choice: Choice) -> Choice:
@@ -127,15 +145,18 @@ class Recipe(Settings):
         method = found.get("method", DEFAULT_METHOD.get(precision, ""))
         if method == GPTQ and (part not in CALIBRATED or precision not in BITS):
             method = "hqq"
+        block = found.get("block", DEFAULT_BLOCK)
+        in_rows = block == ROW and precision == "int8" and part not in TABLES
         return Scheme(
             precision,
             BlockFormat(
                 BITS.get(precision, 0),
-                found.get("block", DEFAULT_BLOCK),
+                DEFAULT_BLOCK if block == ROW else block,
                 symmetric=found.get("symmetric", False),
             ),
             found.get("accuracy_level", DEFAULT_LEVEL),
-            method,
+            "rtn" if in_rows else method,
+            in_rows,
         )
 
     @property
@@ -156,7 +177,8 @@ class Recipe(Settings):
         }
         if self.default.accuracy_level is None:
             levels.add(DEFAULT_LEVEL)
-        return not self.precisions.isdisjoint(BITS) and levels != {FLOAT_LEVEL}
+        in_rows = any(said.block == ROW for said in self._choices())
+        return not self.precisions.isdisjoint(BITS) and (in_rows or levels != {FLOAT_LEVEL})
 
     def _choices(self) -> list[Choice]:
         parts: list[Choice] = [getattr(self, name) for name in ("default", *get_args(Part))]

@@ -17,6 +17,7 @@ from triptych.export.precision.block_experts import ExpertsError, block_experts
 from triptych.export.precision.block_storage import BlockStorage
 from triptych.export.precision.floats import Float
 from triptych.export.precision.recipe import GPTQ, ROUTERS, Recipe
+from triptych.export.precision.row_storage import RowStorage
 from triptych.export.precision.sources import BlockSource, Quantized
 from triptych.export.precision.storage import Part, Storage
 
@@ -115,4 +116,5 @@ class _PartStorage:
             return FLOATS[scheme.precision]
         known = self._given.get(weight.name) or weight.packed
         source = known or Quantized(weight, scheme.format, scheme.method)
-        return BlockStorage(source, scheme.accuracy_level)
+        stored = RowStorage if scheme.in_rows and known is None else BlockStorage
+        return stored(source, scheme.accuracy_level)

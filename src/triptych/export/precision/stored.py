@@ -17,6 +17,8 @@ from triptych.core.errors import TriptychError
 from triptych.core.ports import Array
 from triptych.export.precision.block_storage import CODES, SCALES, ZEROS
 from triptych.export.precision.blocks import BITS_PER_BYTE, BlockFormat, Blocks
+from triptych.export.precision.row_storage import OPERATOR as ROWS
+from triptych.export.precision.spreading import gathered
 
 Read = Callable[[], Array]
 
@@ -98,10 +100,18 @@ def _values(value: ir.Value, *, transposed: bool = False) -> Array:
 
 def _blocks(value: ir.Value) -> Read:
     node, index = next(iter(value.uses()))
+    if node.op_type == ROWS:
+        return partial(_row_values, value, node.inputs[3])
     if node.op_type == "QMoE":
         stacked = partial(_stack, node, *_inputs(node, EXPERT_INPUTS[index]))
         return (lambda: _apart(stacked())) if index == IN_TURN else stacked
     return partial(_dequantized, node, *_inputs(node, BLOCK_INPUTS[node.op_type]))
+
+
+def _row_values(codes: ir.Value, scales: ir.Value | None) -> Array:
+    values = _array(codes).T.astype(np.float32)
+    values *= _array(scales)[:, None]
+    return gathered(np.ascontiguousarray(values))
 
 
 def _inputs(node: ir.Node, places: Sequence[int]) -> list[ir.Value | None]:

@@ -17,6 +17,7 @@ import onnx_ir as ir
 from triptych.core.ports import Array
 from triptych.export.checkpoint import Checkpoint
 from triptych.export.precision.block_storage import CODES
+from triptych.export.precision.row_storage import OPERATOR as ROWS
 from triptych.export.precision.stored import STACK_AXES, fitted, graph_weights
 from triptych.export.tensors import spans
 from triptych.export.verification.comparison import Check
@@ -114,6 +115,8 @@ def _bound(graph: ir.Graph, name: str) -> float:
         dtype = graph.initializers[name].dtype
         return FLOAT_BOUNDS.get(dtype or ir.DataType.FLOAT, FLOAT_BOUNDS[ir.DataType.FLOAT])
     for node, _ in codes.uses():
+        if node.op_type == ROWS:
+            return BLOCK_BOUNDS[8]
         for attribute in ("bits", "expert_weight_bits"):
             if attribute in node.attributes:
                 return BLOCK_BOUNDS.get(node.attributes[attribute].as_int(), BLOCK_BOUNDS[4])

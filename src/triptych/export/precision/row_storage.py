@@ -1,0 +1,98 @@
+"""Weights as 8-bit rows, multiplied in whole numbers: the fastest form for many tokens at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from triptych.core.ports import Array
+from triptych.export.builder import FLOAT, GraphBuilder
+from triptych.export.checkpoint import Weight
+from triptych.export.precision.block_storage import CODES, SCALES, ZEROS, BlockStorage
+from triptych.export.precision.spreading import spread, spreading
+from triptych.export.tensors import Form, spans
+
+INT8 = ir.DataType.INT8
+
+OPERATOR = "MatMulIntegerToFloat"
+"""What multiplies by such a weight: codes i8 [in, out] its second input, scales the fourth."""
+LARGEST = 127
+"""The largest code of a weight and of a token: the range is the same on both sides of zero."""
+MIDDLE = 128
+"""The code of zero of a token. Unsigned times signed is what processors have instructions for."""
+# Below it a row counts as zeros; its reciprocal is still a float.
+SMALLEST = 1e-30
+
+
+def row_linear(graph: GraphBuilder, x: ir.Value, weight: Weight) -> ir.Value:
+    """X f32 [..., in] times the transpose of weight [out, in], in whole numbers: f32 [..., out].
+
+    Each row of the weight has one scale, and so has each row of x, found when the graph runs; both
+    are spread first, see `spreading`. A token's result depends on that token alone, to the bit:
+    neither on the pictures that share a call nor on how many there are, since sums of whole
+    numbers are exact.
+    """
+    codes, scales, zero = _stored(graph, weight)
+    x = _spread(graph, x, weight.shape[1])
+    last = graph.constant([-1])
+    largest = graph.op("ReduceMax", graph.op("Abs", x), last, keepdims=1)
+    largest = graph.op("Max", largest, graph.constant(SMALLEST, np.float32))
+    step = graph.constant(1 / LARGEST, np.float32)
+    middle = graph.constant(MIDDLE, np.uint8)
+    # One scale for all: a QuantizeLinear with a scale for each row would want them flat.
+    rounded = graph.op("QuantizeLinear", graph.op("Div", x, largest), step, middle)
+    product = graph.microsoft(OPERATOR, rounded, codes, step, scales, middle, zero)
+    return graph.op("Mul", product, largest)
+
+
+def _spread(graph: GraphBuilder, x: ir.Value, columns: int) -> ir.Value:
+    rotation = spreading(columns)
+    if len(rotation) == 1:
+        return x
+    groups = graph.op("Reshape", x, graph.constant([-1, len(rotation)]))
+    turned = graph.op("MatMul", groups, graph.constant(rotation, np.float32))
+    return graph.op("Reshape", turned, graph.op("Shape", x))
+
+
+def row_codes(rows: Array) -> tuple[Array, Array]:
+    """The codes i8 [n, K] and the scales f32 [n] of rows f32 [n, K], rounded to nearest."""
+    largest = np.abs(rows).max(axis=1, initial=0.0)
+    scales = np.where(largest < SMALLEST, np.float32(1), largest / np.float32(LARGEST))
+    codes = np.rint(rows / scales[:, None])
+    return codes.astype(np.int8), scales.astype(np.float32)
+
+
+def _stored(graph: GraphBuilder, weight: Weight) -> list[ir.Value]:
+    """The codes, transposed, the scales, and the code of zero.
+
+    That is written out, for each weight anew, for processors without instructions for such
+    products: there ONNX Runtime makes codes and zeros unsigned, whose sums do not overflow.
+    """
+    rows, columns = weight.shape
+
+    def pieces() -> Iterator[Sequence[Array]]:
+        """Both whole: the transpose needs all rows, and bytes are a quarter of the weight."""
+        stored = weight.read()
+        codes = np.empty((columns, rows), np.int8)
+        scales = np.empty(rows, np.float32)
+        for span in spans(rows, columns):
+            found, scales[span] = row_codes(spread(stored[span].astype(np.float32)))
+            codes[:, span] = found.T
+        yield codes, scales, np.zeros((), np.int8)
+
+    forms = [
+        Form(weight.name + CODES, (columns, rows), INT8),
+        Form(weight.name + SCALES, (rows,), FLOAT),
+        Form(weight.name + ZEROS, (), INT8),
+    ]
+    return graph.bundle(forms, pieces)
+
+
+class RowStorage(BlockStorage):
+    """A matrix as rows for products; tables that are looked up, and experts, have blocks."""
+
+    def linear(self, graph: GraphBuilder, x: ir.Value, weight: Weight) -> ir.Value:
+        """A MatMulIntegerToFloat; see `row_linear`."""
+        return row_linear(graph, x, weight)
