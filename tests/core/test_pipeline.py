@@ -267,7 +267,12 @@ def test_a_batch_of_nothing_is_nothing(pipe):
 
 @pytest.mark.parametrize("concurrency", [1, 2, 9])
 @pytest.mark.parametrize(
-    "wrong", [Request("1", images=[(2, 2, -1)]), Request("1", settings={"seed": -1}), Request("")]
+    "wrong",
+    [
+        Request("1", images=[(2, 2, -1)], id="x"),
+        Request("1", settings={"seed": -1}, id="x"),
+        Request("", id="x"),
+    ],
 )
 def test_a_batch_raises_the_first_error_when_all_before_it_are_done(pipe, wrong, concurrency):
     slots = watch_slots(pipe)
@@ -275,12 +280,12 @@ def test_a_batch_raises_the_first_error_when_all_before_it_are_done(pipe, wrong,
     with pytest.raises(InputError) as error:
         pipe.generate_batch([*REQUESTS[:2], wrong, later], concurrency=concurrency)
     assert str(error.value) in {
-        "the image is truncated",
-        "seed is -1; it must be a whole number of at least 0",
-        "the prompt is empty; give it some text",
+        "requests[2] (id 'x'): the image is truncated",
+        "requests[2] (id 'x'): seed is -1; it must be a whole number of at least 0",
+        "requests[2] (id 'x'): the prompt is empty; give it some text",
     }
     assert all(slot.closed for slot in slots)
-    with pytest.raises(InputError, match="truncated"):
+    with pytest.raises(InputError, match=r"^requests\[0\]: the image is truncated$"):
         pipe.generate_batch([later, wrong], concurrency=concurrency)
 
 

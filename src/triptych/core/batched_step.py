@@ -12,7 +12,7 @@ from triptych.core.cache import Binding, Cache, Pool
 from triptych.core.ports import Array
 from triptych.core.sequence import Column
 from triptych.core.sequence import Sequence as TokenSequence
-from triptych.core.span_phase import from_cache
+from triptych.core.span_phase import from_cache, is_text
 from triptych.core.stage_call import Feeds, call
 from triptych.core.wired import CACHE_PORTS, Read, Wired, Wiring, Write
 
@@ -84,8 +84,7 @@ class BatchedStep:
     def fits(self, sequence: TokenSequence) -> bool:
         """Whether what is pending in `sequence` is one token of text."""
         at = sequence.forwarded
-        visual = sequence.table["visual_index"]
-        return sequence.entered == at + 1 and bool(visual.between(at, at + 1)[0] < 0)
+        return sequence.entered == at + 1 and is_text(sequence, at)
 
     def __call__(self, sequences: Sequence[TokenSequence]) -> list[Array] | None:
         """The logits of each, float32 [1, V], valid until the next run of the stages.

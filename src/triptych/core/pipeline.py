@@ -6,7 +6,6 @@ import math
 import secrets
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from triptych.core.assembly import Assembly, assemble
+from triptych.core.batch import Batch
 from triptych.core.catalog import Catalog
 from triptych.core.clock import Clock
 from triptych.core.config.errors import ConfigError, nearest
@@ -37,9 +37,6 @@ from triptych.core.wired import Wiring
 
 if TYPE_CHECKING:
     from triptych.core.chat import Chat
-
-CONCURRENCY = 8
-"""How many requests of a batch are in progress at once."""
 
 
 def load(
@@ -139,33 +136,16 @@ class Pipeline:
         return Chat(self, system=system, settings=settings)
 
     def generate_batch(
-        self, requests: Iterable[Request], *, concurrency: int = CONCURRENCY, **settings: Any
+        self, requests: Iterable[Request], *, concurrency: int | None = None, **settings: Any
     ) -> list[Reply]:
-        """The replies to `requests`, in their order, several in progress at once.
+        """The replies to `requests`, in their order.
 
-        A request gets the same tokens as alone. Raises the error of the first request that
-        fails, when the ones before it are done.
+        concurrency: how many are in progress at once; None: `session.max_batch`. A request gets
+        the same tokens as alone. Raises the error of the first request that fails, when the ones
+        before it are done; its message begins with the request's index and id.
         """
-        waiting = deque(requests)
-        running: deque[Stream] = deque()
-        replies: list[Reply] = []
-        refused: TriptychError | None = None
-        try:
-            while waiting or running:
-                while waiting and len(running) < max(concurrency, 1):
-                    try:
-                        running.append(self.stream(waiting.popleft(), **settings))
-                    except TriptychError as error:
-                        refused = error
-                        waiting.clear()
-                if running:
-                    replies.append(running.popleft().reply)
-        finally:
-            for stream in running:
-                stream.close()
-        if refused is not None:
-            raise refused
-        return replies
+        most = self.spec.session.max_batch if concurrency is None else concurrency
+        return Batch(requests, lambda one: self.stream(one, **settings), most).replies()
 
     def count_tokens(
         self, request: str | Request, *, images: Sequence[Any] = (), videos: Sequence[Any] = ()

@@ -21,6 +21,8 @@ class SpanPhase:
         self._stages = wiring.span
         self._caches = caches
         self._feeds = feeds
+        self._reads = {read.port.name for wired in wiring.span for read in wired.reads}
+        self._token = np.zeros(1, np.int64)
 
     def room(self, sequence: Sequence) -> int:
         """How many tokens one forward may add now."""
@@ -47,10 +49,18 @@ class SpanPhase:
         rows: how many of its last tokens logits are wanted for. The caches have grown by the
         slice when all stages were run.
         """
-        start = sequence.forwarded
-        ports = _slice(sequence, start, stop)
-        count = stop - start
-        ports["logit_index"] = np.arange(count - rows, count)
+        start, count = sequence.forwarded, stop - sequence.forwarded
+        if count == 1 and stages is None and is_text(sequence, start):
+            table, self._token[0] = sequence.table, start
+            index = self._token
+            ports = {
+                name: table[name].between(start, stop) for name in self._reads if name in table
+            }
+            ports["logit_index"] = _FIRST
+        else:
+            index = np.arange(start, stop)
+            ports = _slice(sequence, start, stop)
+            ports["logit_index"] = np.arange(count - rows, count)
         lengths = {"B": 1, "S": count, "N": 0, "R": rows}
         grown: list[tuple[Cache[Any], Any]] = []
         for wired in self._stages[:stages]:
@@ -60,7 +70,7 @@ class SpanPhase:
             cache = self._caches.get(wired.label)
             if cache is not None:
                 slot = self._slot(sequence, wired.label)
-                binding = cache.bind([slot], [np.arange(start, stop)])
+                binding = cache.bind([slot], [index])
                 feeds.update(binding.pasts)
                 feeds.update(from_cache(wired, binding.ports))
                 grown.append((cache, slot))
@@ -75,6 +85,15 @@ class SpanPhase:
         if label not in sequence.caches:
             sequence.caches[label] = self._caches[label].lease()
         return sequence.caches[label]
+
+
+_FIRST = np.zeros(1, np.int64)
+"""`logit_index` of a slice of one token."""
+
+
+def is_text(sequence: Sequence, token: int) -> bool:
+    """Whether a token that has entered `sequence` stands for no visual row."""
+    return bool(sequence.table["visual_index"].between(token, token + 1)[0] < 0)
 
 
 def _slice(sequence: Sequence, start: int, stop: int) -> dict[str, Array]:

@@ -53,6 +53,11 @@ class Stream(Iterator[Piece]):
         return self.close()
 
     @property
+    def ended(self) -> bool:
+        """Whether the generation has ended; there may be pieces that nobody has read yet."""
+        return self._job.done
+
+    @property
     def closed(self) -> bool:
         """Whether it was read to its end, or closed."""
         return self._reply is not None
