@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from triptych.core.errors import InputError, PluginError, TriptychError
-from triptych.core.sampling.candidates import Candidates, Ids
+from triptych.core.sampling.candidates import Candidates, Ids, Scores, as_scores
 from triptych.core.sampling.context import Context
 from triptych.core.sampling.logprobs import TokenLogprobs, logprobs_of
-from triptych.core.sampling.steps import Accepts, Choose, Forks, Prepares, Warp
+from triptych.core.sampling.steps import Accepts, Choose, Forks, Picks, Prepares, Warp
 from triptych.core.sampling.vocabulary import Vocabulary
 
 Step = Warp | Choose
@@ -56,7 +56,7 @@ class Chain:
             raise InputError("The sampling chain is empty: end it with `greedy` or `draw`.")
         if seed < 0:
             raise InputError(f"The seed is {seed}; it must be 0 or more.")
-        self.steps = tuple(steps)
+        self._take(steps)
         self.names = tuple(names) or tuple(type(step).__name__ for step in steps)
         self.source = source
         self.needs: Mapping[str, npt.NDArray[Any]] = {}
@@ -89,6 +89,11 @@ class Chain:
 
     def choose(self, row: npt.NDArray[Any]) -> int:
         """Warp logits [V], choose a token, commit it. Raises as `warp` does."""
+        if self._pick is not None and self.top is None:
+            token = self._picked(row, self._pick)
+            if token is not None:
+                self._commit(token)
+                return token
         context = self._context()
         candidates = self._warp(row, context)
         chooser = cast("Choose", self.steps[-1])
@@ -110,15 +115,18 @@ class Chain:
 
         `choose` calls this; a strategy that picks the token itself does so too.
         """
+        self._commit(token)
+        for index in self._accepting:
+            step = cast("Accepts", self.steps[index])
+            self._run(index, step.accept, token, candidates)
+
+    def _commit(self, token: int) -> None:
         if self._length == self._tokens.size:
             grown = np.empty(2 * self._length + 64, dtype=np.int64)
             grown[: self._length] = self._tokens
             self._tokens = grown
         self._tokens[self._length] = token
         self._length += 1
-        for index, step in enumerate(self.steps):
-            if isinstance(step, Accepts):
-                self._run(index, step.accept, token, candidates)
 
     def fork(self, *, spawn: bool = False) -> Chain:
         """An independent copy with the same committed tokens and the same state.
@@ -127,13 +135,33 @@ class Chain:
         copy differs from the ones before it.
         """
         fork = copy.copy(self)
-        fork.steps = tuple(
-            step.fork() if isinstance(step, Forks) else copy.deepcopy(step) for step in self.steps
+        fork._take(  # noqa: SLF001 - it is ours
+            [step.fork() if isinstance(step, Forks) else copy.deepcopy(step) for step in self.steps]
         )
         fork.logprobs = list(self.logprobs)
         fork.rng = self.rng.spawn(1)[0] if spawn else copy.deepcopy(self.rng)
         fork._tokens = self._tokens[: self._length].copy()  # noqa: SLF001 - it is ours
         return fork
+
+    def _take(self, steps: Sequence[Step]) -> None:
+        """Let these be the steps, and see what they do besides."""
+        self.steps = tuple(steps)
+        self._accepting = [
+            index for index, step in enumerate(self.steps) if isinstance(step, Accepts)
+        ]
+        only: object = self.steps[0] if len(self.steps) == 1 and not self._accepting else None
+        self._pick = only.pick if isinstance(only, Picks) else None
+
+    def _picked(self, row: npt.NDArray[Any], pick: Callable[[Scores], int]) -> int | None:
+        """The token that the chooser picks of the bare row; None where nothing can be chosen."""
+        row = np.asarray(row)
+        if row.ndim != 1 or row.dtype.kind != "f" or row.size == 0:
+            return None
+        token = self._run(-1, pick, as_scores(row))
+        if not 0 <= token < row.size:
+            self._blame(-1, f"chose token {token}, which is not among its candidates")
+        # Not for NaN either.
+        return token if row[token] > -np.inf else None
 
     def _context(self) -> Context:
         return Context(self.tokens, self.prompt_length, self.rng, self.needs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol, Self, runtime_checkable
 
-from triptych.core.sampling.candidates import Candidates
+from triptych.core.sampling.candidates import Candidates, Scores
 from triptych.core.sampling.context import Context
 from triptych.core.sampling.vocabulary import Vocabulary
 
@@ -41,6 +41,19 @@ class Prepares(Protocol):
 
     def prepare(self, vocabulary: Vocabulary) -> None:
         """Called once, before the first row. Raises InputError for settings that do not fit."""
+        ...
+
+
+@runtime_checkable
+class Picks(Protocol):
+    """A chooser that can do without candidates where no warp stands before it.
+
+    `pick` gives what the choice among all tokens of the row would be, and NaN's place where there
+    is one, which the chain then refuses.
+    """
+
+    def pick(self, row: Scores) -> int:
+        """The id of one token of logits [V]."""
         ...
 
 
