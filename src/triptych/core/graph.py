@@ -40,6 +40,7 @@ class Graph:
         self._names = tuple(port.name for port in self.inputs)
         self._outputs = {port.name: Output(port, self.inputs) for port in self.outputs}
         self._bindings: OrderedDict[int, tuple[Array | None, GraphBinding]] = OrderedDict()
+        self._latest: tuple[Array | None, GraphBinding] | None = None
 
     def load(self, runtime: Runtime) -> None:
         """Make the session, or see that it can be made. Raises GraphError and SessionError.
@@ -107,12 +108,15 @@ class Graph:
     def _binding(self, feeds: Mapping[str, Array], presents: Mapping[str, str]) -> GraphBinding:
         """The binding of these pasts. It holds the buffers, so no other can have their ids."""
         first = feeds[next(iter(presents))] if presents else None
+        if self._latest is not None and self._latest[0] is first:
+            return self._latest[1]
         known = self._bindings.get(id(first))
         if known is not None:
             self._bindings.move_to_end(id(first))
+            self._latest = known
             return known[1]
         binding = GraphBinding(self.session, self.device, self._names, presents, feeds)
-        self._bindings[id(first)] = (first, binding)
+        self._bindings[id(first)] = self._latest = (first, binding)
         # On another device the binding holds the only copy of what was computed.
         if self.device == "cpu" and len(self._bindings) > _MOST_BINDINGS:
             self._bindings.popitem(last=False)

@@ -131,7 +131,10 @@ class Sequence:
 
     def __len__(self) -> int:
         """Tokens in the table and those waiting to enter it."""
-        return self.entered + sum(len(one.tokens) for one in self.appended)
+        entered = self.entered
+        return (
+            entered + sum([len(one.tokens) for one in self.appended]) if self.appended else entered
+        )
 
     @property
     def entered(self) -> int:

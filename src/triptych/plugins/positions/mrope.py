@@ -91,7 +91,7 @@ def mrope_positions(
         position += max(height, width)
         following[begin:end] = position
         at, row = end, row + rows
-    if (visual_index[at:] >= 0).any():
+    if visual_index[at:].max(initial=-1) >= 0:
         raise InputError("mrope: there are visual rows that belong to no image grid")
     _count_up(positions, following, at, count, position)
     return positions, following
@@ -99,6 +99,6 @@ def mrope_positions(
 
 def _count_up(positions: Ints, following: Ints, begin: int, end: int, position: int) -> None:
     """Text between `begin` and `end`: one place after the other on all three axes."""
-    run = np.arange(position, position + end - begin)
-    positions[:, begin:end] = run
-    following[begin:end] = run + 1
+    run = np.arange(position, position + end - begin + 1)
+    positions[:, begin:end] = run[:-1]
+    following[begin:end] = run[1:]
