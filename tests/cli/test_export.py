@@ -26,7 +26,9 @@ def test_a_recipe_says_how_each_weight_is_stored(triptych, tiny_checkpoint, in_f
     (in_folder / "mixed.yaml").write_text(recipe)
     done = triptych("export", tiny_checkpoint, "out", "--recipe=mixed.yaml")
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("out: exported checkpoint with mixed weights\n")
+    assert done.out.startswith(
+        "out: exported checkpoint with mixed weights, keys and values in int8\n"
+    )
     record = json.loads((in_folder / "out" / "export.json").read_text())
     assert record["precision"] == "mixed"
     assert record["recipe"]["weights"] == {"*.layers.0.*": {"precision": "int4"}}

@@ -35,8 +35,8 @@ EXAMPLES = args.examples(
         "triptych export Qwen3-VL-2B-Instruct models/mixed --recipe mixed.yaml",
     ),
     (
-        "A cache of a quarter of the size, for long conversations:",
-        "triptych export Qwen3-VL-2B-Instruct models/long --precision int4 --kv-cache int8",
+        "Nothing but weights in fewer bits:",
+        "triptych export Qwen3-VL-2B-Instruct models/plain --precision int4 --kv-cache fp32",
     ),
     (
         "For transformers.js, in a browser; or, with --layout genai, for ONNX Runtime GenAI:",
@@ -87,19 +87,20 @@ def export(  # noqa: PLR0913  # one parameter per flag
         ),
     ] = None,
     kv_cache: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="|".join(CACHES),
-            help="How keys and values are stored while the model runs.",
+            help="How keys and values are stored while the model runs (default: int8 where "
+            "attention's weights are int8 or int4, else fp32).",
             autocompletion=lambda: list(CACHES),
         ),
-    ] = "fp32",
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Pictures, and texts (*.txt), that an int8 or int4 cache is measured on, or a "
-            "recipe's gptq (default: drawn scenes).",
+            help="Pictures, and texts (*.txt), that an int8 or int4 cache is measured on beside "
+            "built-in prompts, or a recipe's gptq (default: drawn scenes).",
         ),
     ] = None,
     layout: Annotated[
@@ -151,8 +152,10 @@ def export(  # noqa: PLR0913  # one parameter per flag
                 layout=layout,
                 drop_deepstack=drop_deepstack,
             )
-        stored = (read_record(out) or {}).get("precision")
-        typer.echo(f"{out}: exported {checkpoint.name or checkpoint} with {stored} weights")
+        record = read_record(out) or {}
+        stored, cache = record.get("precision"), record.get("kv_cache")
+        cached = "" if cache == "fp32" else f", keys and values in {cache}"
+        typer.echo(f"{out}: exported {checkpoint.name or checkpoint} with {stored} weights{cached}")
         if drop_deepstack:
             typer.echo("  without DeepStack: its answers about images differ from the model's")
         typer.echo(f"  try it:  triptych run {out} --text 'Hello'")

@@ -36,7 +36,7 @@ class _Names:
 
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
-        self._taken: set[str] = set()
+        self._taken: set[str] = set(graph.initializers)
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
 
     def claim(self, name: str) -> str:
@@ -78,6 +78,22 @@ class GraphBuilder:
         self._graph = ir.Graph([], [], nodes=(), name=name, opset_imports={"": OPSET, MICROSOFT: 1})
         self._names = names or _Names(self._graph)
         self._scopes = list(scopes)
+
+    @classmethod
+    def branches(cls, graph: ir.Graph, *names: str) -> list[GraphBuilder]:
+        """Builders of subgraphs of a finished graph: its values may be read, constants go into it.
+
+        names: of the subgraphs, which no value of the graph begins with. See `outcome`.
+        """
+        shared = _Names(graph)
+        return [cls(name, names=shared, scopes=[name]) for name in names]
+
+    def outcome(self, results: Sequence[ir.Value], dtypes: Sequence[ir.DataType]) -> ir.Graph:
+        """The graph so far, which gives these values."""
+        for value, dtype in zip(results, dtypes, strict=True):
+            value.dtype = dtype
+        self._graph.outputs.extend(results)
+        return self._graph
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:

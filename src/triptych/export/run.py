@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +16,7 @@ from triptych.export.exporter import Exporter
 from triptych.export.families import exporter_for
 from triptych.export.gptq import MeasuringPrecision, calibrated, decoder_inputs, hollow
 from triptych.export.graph_files import GraphFiles, Tell
-from triptych.export.kv_cache import cache_form, cache_ranges, store_cache
+from triptych.export.kv_cache import cache_form, cache_ranges, sample_prompts, store_cache
 from triptych.export.layouts import LayoutError, layout_named
 from triptych.export.layouts.written import write_layout
 from triptych.export.output import EDITABLE, output_folder, require_room
@@ -27,9 +28,13 @@ from triptych.export.precision import (
     preset,
     read_recipe,
 )
+from triptych.export.precision.recipe import BITS, FLOAT_LEVEL
 
 # What every exporter calls the graph that keeps the cache.
 DECODER = "decoder.onnx"
+
+# A checkpoint with one of these can be asked something.
+TOKENIZERS = ("tokenizer.json", "vocab.json")
 
 # The files of a checkpoint that the processor and the stop rules read.
 PROCESSOR_FILES = (
@@ -58,7 +63,7 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     family: str | None = None,
     catalog: Catalog | None = None,
     max_file_size: int | None = None,
-    kv_cache: str = "fp32",
+    kv_cache: str | None = None,
     calibration: Iterable[Request] = (),
     progress: Tell | None = None,
     layout: str = "triptych",
@@ -72,9 +77,10 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     config.json. catalog: where exporters are looked up (default: what is built in and installed).
     max_file_size: bytes after which weights beside a graph are continued in another file
     (default: one file a graph). kv_cache: how keys and values are stored while the model runs,
-    "fp32", "fp16", "int8" or "int4". calibration: prompts that the scales of the last two are
-    measured on, with the export itself, and weights are quantized on where the recipe's method is
-    gptq. progress: called as each piece of a weight is written.
+    "fp32", "fp16", "int8" or "int4" (default: see `default_cache`). calibration: prompts that the
+    scales of the last two are measured on beside `sample_prompts`, with the export itself, and
+    weights are quantized on where the recipe's method is gptq. progress: called as each piece of
+    a weight is written.
     layout: whose folder is written, "triptych", "genai" or "onnx-community"; the last two have
     no pipeline.yaml. drop_deepstack: leave DeepStack out where the layout has no place for it.
     Raises CheckpointError, FamilyError, PrecisionError, ConfigError (of a recipe),
@@ -82,9 +88,10 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     Nothing is left under `out` unless the export is complete.
     """
     checkpoint, out = Path(checkpoint), Path(out)
-    form, catalog = cache_form(kv_cache), catalog or Catalog()
+    catalog = catalog or Catalog()
     source = Checkpoint(checkpoint)
     wanted = _recipe(precision or _own_precision(source), recipe)
+    form = cache_form(kv_cache or default_cache(source, wanted, layout))
     if recipe is not None:
         # The patterns of a precision need not suit every family; those of a file have to.
         wanted.check(source)
@@ -130,9 +137,22 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
         files.write(folder, progress)
         _write_rest(source, exporter, wanted.name, folder)
         if form.name != "fp32":
-            ranges = cache_ranges(folder, calibration, catalog=catalog) if form.bits else None
+            prompts = chain(calibration, sample_prompts())
+            ranges = cache_ranges(folder, prompts, catalog=catalog) if form.bits else None
             store_cache(folder / DECODER, form, ranges)
     return out
+
+
+def default_cache(source: Checkpoint, recipe: RecipeFile, layout: str) -> str:
+    """How keys and values are stored where nobody says it.
+
+    "int8" where the products of attention's weights are rounded to that; but "fp32" for other
+    tools' layouts, and for a checkpoint without a tokenizer, on which nothing can be measured.
+    """
+    scheme = recipe.recipe.scheme("attention", "")
+    whole = scheme.precision in BITS and scheme.accuracy_level != FLOAT_LEVEL
+    measurable = any(source.optional_file(name) is not None for name in TOKENIZERS)
+    return "int8" if whole and measurable and layout == "triptych" else "fp32"
 
 
 def _write_rest(source: Checkpoint, exporter: Exporter, precision: str, folder: Path) -> None:

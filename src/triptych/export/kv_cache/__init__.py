@@ -2,6 +2,7 @@
 
 from triptych.export.kv_cache.form import CACHE_FORMS, CacheForm, CacheFormError, cache_form
 from triptych.export.kv_cache.ranges import cache_ranges
+from triptych.export.kv_cache.samples import sample_prompts
 from triptych.export.kv_cache.stored import store_cache
 
 __all__ = [
@@ -10,5 +11,6 @@ __all__ = [
     "CacheFormError",
     "cache_form",
     "cache_ranges",
+    "sample_prompts",
     "store_cache",
 ]

@@ -23,8 +23,10 @@ from triptych.export.kv_cache.form import CacheFormError
 def cache_ranges(
     folder: Path, requests: Iterable[Request], *, catalog: Catalog | None = None
 ) -> dict[str, Array]:
-    """The largest absolute value of each channel, by the name of the past tensor: f32 [kv, head].
+    """How large each channel becomes, by the name of the past tensor: f32 [kv, head].
 
+    Of values, the largest absolute value. A key's channels are turned in pairs by its position, by
+    more in a longer prompt than in those at hand: both count as large as the pair ever is long.
     folder: an export whose cache holds floats. requests: what it is measured on; prompts are
     forwarded, nothing is generated. Those with pictures are left out for a model that takes none.
     Raises CacheFormError when there are none or the pipeline
@@ -72,9 +74,17 @@ class _Listening:
             rows = ports[name]
             if rows.dtype.kind != "f":
                 continue
-            largest = np.abs(rows[0, :, :total].astype(np.float32)).max(axis=1)
+            sizes = np.abs(rows[0, :, :total].astype(np.float32))
+            largest = (_turned(sizes) if name.endswith(".key") else sizes).max(axis=1)
             self._found[name] = np.maximum(self._found.get(name, largest), largest)
         return given
+
+
+def _turned(keys: Array) -> Array:
+    """The lengths of the pairs that rotary positions turn: a head's first half with its second."""
+    first, second = np.split(keys, 2, axis=-1)
+    lengths = np.hypot(first, second)
+    return np.concatenate([lengths, lengths], axis=-1)
 
 
 def _listening(wiring: Wiring, found: dict[str, Array]) -> Wiring:

@@ -15,12 +15,13 @@ import onnx_ir as ir
 
 from triptych.core.ports import Array
 from triptych.export.kv_cache.form import CacheForm, CacheFormError
+from triptych.export.kv_cache.prompts import split_prompts
 
 OPERATOR = "GroupQueryAttention"
 # Where the operator has its past and present tensors, and its scales.
 PAST, PRESENT, SCALES = (3, 4), (1, 2), (12, 13)
-# What was not seen while measuring may be a little larger.
-MARGIN = 1.05
+# What was not seen while measuring may be larger. Eight bits have room for that, four have none.
+MARGINS: Mapping[int, float] = {8: 1.5, 4: 1.05}
 
 Grain = Literal["channel", "tensor"]
 
@@ -50,6 +51,8 @@ def store_cache(
                 _declare(graph, value, form)
         if form.bits:
             _scale(graph, model.graph, node, form, ranges or {}, grain)
+    if form.dtype == ir.DataType.INT8:
+        split_prompts(model.graph, nodes)
     ir.save(model, graph)
 
 
@@ -90,7 +93,7 @@ def _scale(
         if grain == "tensor":
             largest = largest.max(keepdims=True)
         # A channel that was always 0 may have any scale but 0.
-        scales = np.where(largest > 0, largest, 1.0) * MARGIN / form.largest
+        scales = np.where(largest > 0, largest, 1.0) * MARGINS[form.bits] / form.largest
         tensor = ir.Tensor(scales.astype(np.float32), name=f"{name}.scale")
         scale = ir.Value(
             name=tensor.name, shape=tensor.shape, type=ir.TensorType(tensor.dtype),
