@@ -46,4 +46,4 @@ def benchmark(
         notes.append(f"no floors: {error}")
     for result in results:
         notes += [f"{result.measure.name}: {label}: {why}" for label, why in result.missing.items()]
-    return Report(pipeline, plan.threads, limits, session.names, results, notes)
+    return Report(pipeline, plan.threads, limits, session.runtimes(), results, notes)

@@ -95,11 +95,15 @@ def model_of(text: str, pythons: dict[str, str]) -> Model:
 
 
 class Contender:
-    """One process; leave the ``with`` block and it is gone."""
+    """One process; leave the ``with`` block and it is gone.
+
+    runtime: what it said it is, after `start`.
+    """
 
     def __init__(self, name: str, kind: Kind, python: str | None = None) -> None:
         """Start it. name: what errors call it. Raises ContenderError."""
         self.name = name
+        self.runtime = name
         self._kind = kind
         self._python = python
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as this does
@@ -114,6 +118,7 @@ class Contender:
                 encoding="utf-8",
             )
         except OSError as error:
+            self._said.close()
             raise ContenderError(f"{command[0]}: cannot be started: {error.strerror}") from error
 
     def ask(self, do: str, **keywords: Any) -> dict[str, Any]:
@@ -136,6 +141,8 @@ class Contender:
             )
         if "failed" in answer:
             raise ContenderError(f"{self.name}: {answer['failed']}")
+        if do == "start":
+            self.runtime = f"{answer['name']} {answer['version']}".strip()
         return answer
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,6 +17,18 @@ from triptych.bench.prompts import prompts
 
 SETTLE = 0.02
 """Seconds between two contenders, in which the threads of the last one stop to spin."""
+
+LEAST_SECONDS = 0.1
+"""A value is the mean of as many runs as take the fastest contender this long."""
+
+SHORTEST = 0.005
+"""Seconds that a run is taken to last at least, so that not all too many are done."""
+
+DECODING = {"decode", "sequences"}
+"""Topics in which tokens follow a prompt that is forwarded once."""
+
+FRESH = {"load", "memory"}
+"""Topics that need a new process for each value."""
 
 LARGEST_VOCABULARY = 2**31
 """Until somebody says how many tokens it knows."""
@@ -48,19 +61,19 @@ class Session:
 
         Raises ContenderError for a runtime that is missing or fails.
         """
+        planned, topics = self.plan, set(self.plan.topics)
         limits = self._limits()
-        self._fresh()
-        with ExitStack() as stack:
-            contenders = {
-                label: stack.enter_context(_started(model))
-                for label, model in self._labelled().items()
-            }
-            for label, contender in contenders.items():
-                self.progress(f"loading {label}")
-                contender.ask("open", **_opening(self._labelled()[label], self.plan))
-            for measure in self.plan.measures():
-                self._in_turn(measure, contenders)
+        if topics & FRESH:
+            self._fresh()
+        if topics - FRESH:
+            self._warm()
+        kept = {measure.name for measure in self.plan.measures()}
+        self.skipped = [one.name for one in planned.measures() if one.name not in kept]
         return limits.best(self._limits())
+
+    def runtimes(self) -> dict[str, str]:
+        """What each runtime said it is, the pipeline's own first."""
+        return {label: self.names.get(label, label) for label in self._labelled()}
 
     def _labelled(self) -> dict[str, Model]:
         """The models by the name that tables give them, told apart where two have the same."""
@@ -84,79 +97,98 @@ class Session:
 
         A first round only warms up, and learns what all contenders have in common.
         """
-        planned = self.plan
-        wanted = {"load", "memory"} & set(planned.topics)
-        for turn in range(-1, planned.restarts if wanted else 0):
+        for turn in range(-1, self.plan.restarts):
+            self._seed += 1
             for label, model in _order(self._labelled(), turn):
-                self.progress(f"loading {label}, {turn + 1} of {planned.restarts}")
+                self.progress(f"loading {label}, {turn + 1} of {self.plan.restarts}")
                 with Contender(model.label, KINDS[model.kind], model.python) as contender:
-                    before = contender.ask("start")
-                    opened = contender.ask("open", **_opening(model, planned))
+                    before = contender.ask("start")["resident"]
+                    opened = self._open(contender, label, model)
                     if turn < 0:
-                        self.names[label] = f"{before['name']} {before['version']}".strip()
-                        self._learn(opened)
                         continue
-                    self._seed += 1
                     self._put("load", label, opened["seconds"])
-                    if "memory" in planned.topics:
-                        self._memory(contender, label, before["resident"])
-        kept = {measure.name for measure in self.plan.measures()}
-        self.skipped = [one.name for one in planned.measures() if one.name not in kept]
+                    if "memory" in self.plan.topics:
+                        self._memory(contender, label, before)
 
-    def _learn(self, opened: dict[str, Any]) -> None:
-        """What all contenders have: the smallest vocabulary, the shortest context."""
-        self.vocabulary = min(self.vocabulary, opened.get("vocabulary") or self.vocabulary)
-        if opened.get("max_context"):
-            self.plan = self.plan.within(opened["max_context"])
+    def _warm(self) -> None:
+        """Everything that is asked of processes that stay."""
+        models = self._labelled()
+        with ExitStack() as stack:
+            contenders: dict[str, Contender] = {}
+            for label, model in models.items():
+                self.progress(f"loading {label}")
+                contender = Contender(model.label, KINDS[model.kind], model.python)
+                contenders[label] = stack.enter_context(contender)
+                contender.ask("start")
+                self._open(contender, label, model)
+            for measure in self.plan.measures():
+                if measure.topic not in FRESH:
+                    self._in_turn(measure, contenders)
+
+    def _open(self, contender: Contender, label: str, model: Model) -> dict[str, Any]:
+        """Load the model, and learn the smallest vocabulary and the shortest context of all."""
+        said = contender.ask("open", path=model.path, threads=self.plan.threads, **model.changes)
+        self.names[label] = contender.runtime
+        self.vocabulary = min(self.vocabulary, said.get("vocabulary") or self.vocabulary)
+        if said.get("max_context"):
+            self.plan = self.plan.within(said["max_context"])
+        return said
 
     def _memory(self, contender: Contender, label: str, before: int) -> None:
-        tokens = self._tokens(1, self.plan.memory_task)
-        if "unable" in contender.ask("prefill", tokens=tokens, new=self.plan.new):
+        peak, above = (one for one in self.plan.measures() if one.topic == "memory")
+        tokens = self._tokens(peak)
+        said = contender.ask("prefill", tokens=tokens, new=self.plan.new)
+        if "unable" in said:
+            self._result(peak).missing[label] = said["unable"]
             return
-        peak = contender.ask("decode", count=self.plan.new)["peak"]
-        for measure in self.plan.measures():
-            if measure.topic == "memory":
-                above = measure.name == "above the imports"
-                self._record(measure, label, peak - before if above else peak)
+        taken = contender.ask("decode", count=self.plan.new)["peak"]
+        self._record(peak, label, taken)
+        self._record(above, label, taken - before)
 
     def _in_turn(self, measure: Measure, contenders: dict[str, Contender]) -> None:
         """Every contender once to warm up, and then once in each round."""
-        if measure.topic in {"load", "memory"}:
-            return
-        able = dict(contenders)
-        for turn in range(-1, self.plan.repeats):
-            self.progress(f"{measure.name}, {max(turn + 1, 0)} of {self.plan.repeats}")
-            self._seed += 1
+        able, slowest = dict(contenders), LEAST_SECONDS
+        for label, contender in contenders.items():
+            self.progress(f"{measure.name}, {label} warms up")
+            said = self._warm_up(measure, contender)
+            if "unable" in said:
+                del able[label]
+                self._result(measure).missing[label] = said["unable"]
+            else:
+                slowest = min(slowest, said["seconds"])
+        times = math.ceil(LEAST_SECONDS / max(slowest, SHORTEST))
+        for turn in range(self.plan.repeats):
+            # All of a round are given the same, which nobody has seen before.
+            self._seed += times
             for label, contender in _order(able, turn):
+                self.progress(f"{measure.name}, {turn + 1} of {self.plan.repeats}")
                 time.sleep(SETTLE)
-                # The prompt of a decoding run stays, and is only forwarded once.
-                said = self._ask(measure, contender, first=turn < 0)
-                if "unable" in said:
-                    del able[label]
-                    self._result(measure).missing[label] = said["unable"]
-                elif turn >= 0:
-                    seconds = said["seconds"]
-                    tokens = self.plan.new * measure.sequences
-                    self._record(
-                        measure, label, tokens / seconds if measure.unit != "s" else seconds
-                    )
+                answers = [self._ask(measure, contender, again) for again in range(times)]
+                seconds = sum(answer["seconds"] for answer in answers) / times
+                tokens = self.plan.new * measure.sequences
+                self._record(measure, label, seconds if measure.unit == "s" else tokens / seconds)
 
-    def _ask(self, measure: Measure, contender: Contender, *, first: bool) -> dict[str, Any]:
-        if measure.topic == "vision":
-            width, height = measure.sides
-            return contender.ask("vision", width=width, height=height, seed=self._seed)
-        tokens = self._tokens(measure.sequences, measure.size)
-        if measure.topic == "prefill":
-            return contender.ask("prefill", tokens=tokens, new=1)
-        if first:
+    def _warm_up(self, measure: Measure, contender: Contender) -> dict[str, Any]:
+        """Measure once; the prompt of what is decoded is forwarded only now."""
+        if measure.topic in DECODING:
+            tokens = self._tokens(measure)
             said = contender.ask("prefill", tokens=tokens, new=self.plan.new)
             if "unable" in said:
                 return said
-        return contender.ask("decode", count=self.plan.new)
+        return self._ask(measure, contender)
 
-    def _tokens(self, sequences: int, length: int) -> list[list[int]]:
-        """Prompts that no contender has seen before, and that all of a round are given."""
-        return prompts(sequences, length, self.vocabulary, seed=self._seed)
+    def _ask(self, measure: Measure, contender: Contender, again: int = 0) -> dict[str, Any]:
+        """Measure once. again: which of the times of a round."""
+        if measure.topic in DECODING:
+            return contender.ask("decode", count=self.plan.new)
+        if measure.topic == "vision":
+            width, height = measure.sides
+            return contender.ask("vision", width=width, height=height, seed=self._seed + again)
+        return contender.ask("prefill", tokens=self._tokens(measure, again), new=1)
+
+    def _tokens(self, measure: Measure, again: int = 0) -> list[list[int]]:
+        seed = self._seed + again
+        return prompts(measure.sequences, measure.size, self.vocabulary, seed=seed)
 
     def _put(self, topic: str, label: str, value: float) -> None:
         for measure in self.plan.measures():
@@ -168,20 +200,6 @@ class Session:
 
     def _result(self, measure: Measure) -> Result:
         return self.results.setdefault(measure, Result(measure))
-
-
-def _started(model: Model) -> Contender:
-    contender = Contender(model.label, KINDS[model.kind], model.python)
-    try:
-        contender.ask("start")
-    except BaseException:
-        contender.close()
-        raise
-    return contender
-
-
-def _opening(model: Model, plan: Plan) -> dict[str, Any]:
-    return {"path": model.path, "threads": plan.threads, **model.changes}
 
 
 def _order(contenders: dict[str, Value], turn: int) -> list[tuple[str, Value]]:
