@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from os import PathLike, fspath
+from pathlib import Path
 from threading import Lock
 from typing import IO, Any
 
@@ -21,19 +22,42 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are read, by Pillow's names. Others have decoders that few people ever fuzzed."""
 UPRIGHT = 1
 """EXIF's orientation of a picture that need not be turned."""
+LARGEST_CONTENT = 64 * 2**20
+"""Bytes of a file that are read at once to see whether it is known; a larger one is only opened."""
 DEEP_GRAY = ("I;16", "I;16L", "I;16B", "I;16N")
 """Pillow's modes of 16-bit grayscale."""
 
 _warnings_lock = Lock()
 
 
-def open_image(source: object, place: str, *, pixel_limit: int) -> Image.Image:
+def file_content(source: object) -> bytes | None:
+    """What a picture's file holds, told by its path or given as bytes.
+
+    None for anything else, and where it is larger than `LARGEST_CONTENT` or cannot be read:
+    `open_image` says why.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    if not isinstance(source, (str, PathLike)):
+        return None
+    try:
+        path = Path(fspath(source))
+        known = path.is_file() and path.stat().st_size <= LARGEST_CONTENT
+        return path.read_bytes() if known else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def open_image(
+    source: object, place: str, *, pixel_limit: int, content: bytes | None = None
+) -> Image.Image:
     """A picture, upright, in mode RGB; it may be the given one itself.
 
     source: a path, a file's bytes, a PIL image, or a uint8 array [height, width],
         [height, width, 1], [height, width, 3] or [height, width, 4].
     place: where it stands in the request, for messages.
     pixel_limit: the most pixels it may have; checked on the header, before decoding.
+    content: what the file of a path holds, where it was read before.
 
     Transparent parts show white. Of an animation the first frame counts. Sixteen-bit gray is
     scaled to eight bits. The orientation that a camera noted (EXIF) is applied; colour
@@ -46,17 +70,21 @@ def open_image(source: object, place: str, *, pixel_limit: int) -> Image.Image:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _from_file(BytesIO(source), f"{place} ({len(source):,} bytes)", pixel_limit)
     if isinstance(source, (str, PathLike)):
-        return _from_path(fspath(source), place, pixel_limit)
+        return _from_path(fspath(source), place, pixel_limit, content)
     raise ImageError(
         f"{place}: {type(source).__name__} is not a picture; give a path, a file's bytes, "
         "a PIL image, or a uint8 array [height, width, 3]"
     )
 
 
-def _from_path(name: str | bytes, place: str, pixel_limit: int) -> Image.Image:
+def _from_path(
+    name: str | bytes, place: str, pixel_limit: int, content: bytes | None
+) -> Image.Image:
     found = LocalFile(name, place, things="pictures", error=ImageError)
     if found.is_folder:
         raise ImageError(f"{found.named} is a folder; name a picture in it")
+    if content is not None:
+        return _from_file(BytesIO(content), found.named, pixel_limit)
     try:
         with found.path.open("rb") as file:
             return _from_file(file, found.named, pixel_limit)
