@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import onnxruntime
+import pytest
 
-from triptych.bench.operations import Operations, count, runs_of
+from triptych.bench.operations import Operations, ProfileError, count, runs_of
 from triptych.bench.runtimes.one_product import FLOAT, INT8, product
 
 
@@ -75,6 +76,13 @@ def test_events_are_told_apart_by_run(tmp_path):
     path.write_text(json.dumps(events), encoding="utf-8")
     ops = [[event["args"]["op_name"] for event in run] for run in runs_of(path)]
     assert ops == [["Add"], ["Mul", "Sub"]]
+
+
+def test_a_damaged_profile_is_told(tmp_path):
+    path = tmp_path / "profile.json"
+    path.write_text('[{"cat": "Node", "dur": nan', encoding="utf-8")
+    with pytest.raises(ProfileError, match="cannot be read"):
+        runs_of(path)
 
 
 def test_what_onnxruntime_itself_writes_is_understood(tmp_path):

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from triptych.bench.contender import ContenderError, Model
-from triptych.bench.counting import bytes_of, needs, set_floors
+from triptych.bench.counting import Need, bytes_of, needs, set_floors
+from triptych.bench.measurement import Measure
+from triptych.bench.operations import ProfileError
 from triptych.bench.plan import Plan
 from triptych.bench.report import Report
 from triptych.bench.session import Progress, Session
@@ -40,10 +42,18 @@ def benchmark(
     progress("counting operations")
     try:
         counted = [result.measure for result in results]
-        needed = needs(model, plan, counted, read, session.vocabulary)
+        needed = _needs(model, plan, counted, read, session.vocabulary)
         set_floors(results, needed, limits)
-    except ContenderError as error:
+    except (ContenderError, ProfileError) as error:
         notes.append(f"no floors: {error}")
     for result in results:
         notes += [f"{result.measure.name}: {label}: {why}" for label, why in result.missing.items()]
     return Report(pipeline, plan.threads, limits, session.runtimes(), results, notes)
+
+
+def _needs(*arguments: Any) -> dict[Measure, Need]:
+    """As `counting.needs`; once more where a profile is damaged."""
+    try:
+        return needs(*arguments)
+    except ProfileError:
+        return needs(*arguments)

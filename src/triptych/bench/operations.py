@@ -3,8 +3,8 @@
 A multiplication with its addition is two operations. Counted are matrix products, 2 x rows x
 depth x columns, by whatever node; convolutions; and attention, 4 x queries x keys x head size for
 every query head, where of a causal pass a token sees itself and what came before. All else is
-small beside them. A product of integers is of `int8`, everything else of `float32`: MatMulNBits
-as well where it says so by its accuracy level, which the profile does not tell, so by its kind.
+small beside them. Products of quantized weights are of `int8`, MatMulNBits among them, which
+multiplies so at the accuracy level that exports give it; everything else is of `float32`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from triptych.core.errors import TriptychError
 
 INTEGER = frozenset(
     {
@@ -37,6 +39,12 @@ FLOAT = frozenset({"MatMul", "FusedMatMul", "Gemm", "FusedGemm"})
 ATTENTION = frozenset({"GroupQueryAttention", "MultiHeadAttention", "Attention"})
 
 
+class ProfileError(TriptychError):
+    """A profile that is damaged, as ONNX Runtime once in a while writes one."""
+
+    exit_code = 1
+
+
 @dataclass
 class Operations:
     """Counts by arithmetic, and the seconds that nodes took, by kind."""
@@ -56,8 +64,11 @@ class Operations:
 
 
 def runs_of(file: Path) -> list[list[Mapping[str, Any]]]:
-    """The node events of each run that a profile has, in order."""
-    events = json.loads(file.read_text(encoding="utf-8"))
+    """The node events of each run that a profile has, in order. Raises ProfileError."""
+    try:
+        events = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as cause:
+        raise ProfileError(f"{file}: ONNX Runtime's profile cannot be read: {cause}") from cause
     runs = [event for event in events if event.get("name") == "model_run"]
     runs.sort(key=lambda event: event["ts"])
     nodes = sorted(
