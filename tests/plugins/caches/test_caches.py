@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.fakes import cache_pair
+from triptych import InputError
 from triptych.core.ports import CachePair, Port
 from triptych.plugins.caches import manifest
+from triptych.plugins.caches.block import MASK_STEP
 from triptych.plugins.caches.buffers import FIRST_ONES, CacheError
 from triptych.plugins.caches.full import Full
 from triptych.plugins.caches.window import Window
@@ -146,7 +148,7 @@ def test_closed_slots_are_used_again_and_never_twice_at_once():
     one.close()
     two, three = cache.lease(), cache.lease()
     assert two.pasts is buffers
-    assert three.pasts is not buffers
+    assert not np.shares_memory(three.pasts["past.key"], buffers["past.key"])
     assert (kept(two), two.room) == ([], 20), "nothing is left of the other sequence"
 
 
@@ -243,3 +245,169 @@ def test_the_manifest_lists_what_can_be_built():
         policy = kind(settings(**{component.main: 4})) if settings else kind()
         exact[component.name] = policy.exact
     assert exact == {"full": True, "window": False}
+
+
+# Several at once
+
+
+def pool(rows, length=20):
+    cache = full(length)
+    cache.lay_out(rows)
+    return cache
+
+
+def step(cache, slots, tokens):
+    """One token for each slot, written as a decoder does; the binding."""
+    binding = cache.bind(slots, [np.array([token]) for token in tokens])
+    ends = binding.ports["attention_mask"].sum(axis=1)
+    written = np.full(len(ends), -7.0)
+    for row, token in zip(binding.rows, tokens, strict=True):
+        written[row] = token
+    for row, end in enumerate(ends):
+        binding.pasts["past.key"][row, :, end - 1] = written[row]
+        binding.pasts["past.value"][row, :, end - 1] = written[row] + 1000
+    cache.settle(slots)
+    return binding
+
+
+def test_slots_of_a_pool_lie_side_by_side():
+    cache = pool(4)
+    slots = [cache.lease() for _ in range(4)]
+    assert [slot.place for slot in slots] == [(0, 0), (0, 1), (0, 2), (0, 3)]
+    whole = cache.bind(slots, [np.array([0])] * 4)
+    assert (whole.batch, whole.rows) == (4, (0, 1, 2, 3))
+    for slot, row in zip(slots, range(4), strict=True):
+        assert np.shares_memory(slot.pasts["past.key"], whole.pasts["past.key"][row])
+    assert whole.pasts["past.key"].flags.c_contiguous
+
+
+def test_rows_of_any_length_grow_by_one_each():
+    cache = pool(4)
+    slots = [cache.lease() for _ in range(3)]
+    for slot, count in zip(slots, (1, 4, 2), strict=True):
+        forward(cache, slot, range(count))
+    binding = step(cache, [slots[2], slots[0], slots[1]], [2, 1, 4])
+    assert binding.rows == (2, 0, 1)
+    assert binding.ports["attention_mask"].sum(axis=1).tolist() == [2, 5, 3]
+    assert [kept(slot) for slot in slots] == [[0, 1], [0, 1, 2, 3, 4], [0, 1, 2]]
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), max_size=30))
+def test_masks_follow_rows_that_grow_shrink_come_and_go(acts):
+    cache = pool(5, 30)
+    slots = [cache.lease() for _ in range(5)]
+    for row, act in acts:
+        slot = slots[row]
+        if act < 3 and slot.room > 2:
+            forward(cache, slot, range(len(slot.index), len(slot.index) + act + 1))
+        elif act == 3:
+            slot.truncate(len(slot.index) // 2)
+        elif act == 4:
+            slot.close()
+            slots[row] = next(one for one in [cache.lease()] if one.row == row)
+        ends = [slot for slot in (slots[0], slots[4]) if slot.room]
+        if len(ends) == 2:
+            mask = step(cache, ends, [len(slot.index) for slot in ends]).ports["attention_mask"]
+            sums = [len(slot.index) + (slot not in ends) for slot in slots]
+            assert mask.sum(axis=1).tolist() == sums
+            assert (np.diff(mask, axis=1) <= 0).all(), "ones first"
+            assert mask.flags.c_contiguous
+        assert all(kept(slot) == list(range(len(slot.index))) for slot in slots)
+
+
+def test_a_dead_row_that_is_full_keeps_all_of_its_rows():
+    cache = pool(3, 4)
+    one, full_one, other = (cache.lease() for _ in range(3))
+    forward(cache, full_one, range(4))
+    assert full_one.room == 0
+    step(cache, [one, other], [0, 0])
+    assert kept(full_one) == [0, 1, 2, 3]
+
+
+def test_the_same_rows_are_the_same_objects():
+    cache = pool(4)
+    slots = [cache.lease() for _ in range(4)]
+    first = step(cache, slots[1:3], [0, 0])
+    step(cache, slots, [1, 1, 1, 1])
+    again = step(cache, slots[1:3], [2, 2])
+    assert all(first.pasts[name] is again.pasts[name] for name in first.pasts)
+    assert first.ports["attention_mask"] is again.ports["attention_mask"]
+
+
+def test_masks_get_narrow_again():
+    cache = pool(2, 40_000)
+    slots = [cache.lease(), cache.lease()]
+    forward(cache, slots[0], range(30_000))
+    wide = cache.bind(slots, [np.array([30_000]), np.array([0])]).ports["attention_mask"]
+    slots[0].truncate(10)
+    narrow = cache.bind(slots, [np.array([10]), np.array([0])]).ports["attention_mask"]
+    assert 30_001 <= wide.shape[1] <= 30_001 + MASK_STEP
+    assert narrow.shape[1] == MASK_STEP
+    assert narrow.sum(axis=1).tolist() == [11, 1]
+
+
+def test_a_new_slot_is_the_nearest_to_those_in_use():
+    cache = pool(8)
+    slots = [cache.lease() for _ in range(8)]
+    for slot in (slots[0], slots[3], slots[7]):
+        slot.close()
+    cache.bind([slots[4], slots[5]], [np.array([0])] * 2)
+    assert [cache.lease().row for _ in range(3)] == [3, 7, 0]
+
+
+def test_more_slots_than_a_block_has_get_another_one():
+    cache = pool(2)
+    slots = [cache.lease() for _ in range(3)]
+    assert [slot.place for slot in slots] == [(0, 0), (0, 1), (1, 0)]
+    assert sorted(map(sorted, cache.together(slots))) == [[0, 1], [2]]
+
+
+def test_rows_far_apart_are_not_bound_together():
+    cache = pool(16)
+    slots = [cache.lease() for _ in range(16)]
+    ends = [slots[0], slots[15]]
+    assert cache.together(ends) == [[0], [1]], "fourteen dead rows cost more than a run"
+    assert cache.together([slots[2], slots[0], slots[5]]) == [[1, 0, 2]]
+    long = full(20_000)
+    long.lay_out(3)
+    slots = [long.lease() for _ in range(3)]
+    assert long.together([slots[0], slots[2]]) == [[0, 1]]
+    forward(long, slots[1], range(10_000))
+    assert long.together([slots[0], slots[2]]) == [[0], [1]], "so do ten thousand dead tokens"
+
+
+def test_idle_slots_are_asked_for_before_a_block_is_reserved():
+    cache = pool(8)
+    slots = [cache.lease() for _ in range(8)]
+    asked = []
+
+    def evict_idle():
+        asked.append(len(cache.leased))
+        slots[2].close()
+        return True
+
+    cache.evict_idle = evict_idle
+    assert cache.lease().place == (0, 2)
+    assert asked == [8]
+
+
+def test_a_pool_counts_what_its_sequences_hold():
+    cache = pool(4)
+    one, two = cache.lease(), cache.lease()
+    forward(cache, one, range(5))
+    forward(cache, two, range(2))
+    assert cache.bytes_per_token == 2 * 2 * 3 * 8
+    assert cache.used == 7 * cache.bytes_per_token
+    one.close()
+    assert cache.used == 2 * cache.bytes_per_token
+
+
+def test_fewer_slots_are_reserved_where_the_system_refuses_so_many():
+    def allocate(shape, dtype):
+        if shape[0] > 3:
+            raise InputError("no")
+        return dirty(shape, dtype)
+
+    cache = Full().make(PAIRS, 20, allocate)
+    cache.lay_out(8)
+    assert [cache.lease().place for _ in range(3)] == [(0, 0), (0, 1), (1, 0)]
