@@ -9,18 +9,7 @@ import sys
 import pytest
 
 import triptych
-from triptych.cli import (
-    chat,
-    check,
-    doctor,
-    export,
-    import_folder,
-    plugins,
-    run,
-    schema,
-    show,
-    verify,
-)
+from triptych.cli.verbs import VERBS
 
 HEAVY = {"numpy", "pydantic", "onnxruntime", "transformers", "torch", "PIL", "ruamel", "onnx"}
 
@@ -38,13 +27,14 @@ FLAGS = {
     "show": f"--mermaid {PIPELINE_FLAGS} --debug",
     "plugins": "--plugin --json --debug",
     "schema": "--plugin --debug",
+    "bench": "--only --picture --prefill --context --sequences --new-tokens --repeat --restarts "
+    f"--threads --against --python --json --markdown --plot --debug {PIPELINE_FLAGS}",
     "doctor": "--json --debug",
 }
-MODULES = (chat, check, doctor, export, import_folder, plugins, run, schema, show, verify)
 EXAMPLES = [
     line.strip().removeprefix("[bold cyan]").removesuffix("[/]").replace("\\[", "[")
-    for module in MODULES
-    for line in module.EXAMPLES.splitlines()
+    for verb in VERBS.values()
+    for line in verb.load()[1].splitlines()
     if "[bold cyan]" in line
 ]
 
@@ -62,6 +52,19 @@ def test_help_imports_nothing_heavy():
     codes, packages = json.loads(done.stdout.splitlines()[-1])
     assert codes == [0] * (1 + len(FLAGS))
     assert not HEAVY & set(packages)
+
+
+def test_a_verb_is_imported_when_it_is_asked_for():
+    script = (
+        "import sys; from triptych.cli.main import main; main(['run', '--help']); "
+        "print(sorted(name for name in sys.modules if name.startswith('triptych.cli.')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    imported = done.stdout.splitlines()[-1]
+    assert "'triptych.cli.run'" in imported
+    assert "'triptych.cli.export'" not in imported
 
 
 @pytest.mark.parametrize("verb", FLAGS)

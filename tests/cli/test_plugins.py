@@ -187,6 +187,6 @@ def test_running_a_pipeline_does_not_look_at_plugins_it_does_not_name(
     def distributions():
         raise AssertionError("metadata was read")
 
-    monkeypatch.setattr("triptych.core.installed.distributions", distributions)
+    monkeypatch.setattr("importlib.metadata.distributions", distributions)
     done = triptych("run", tiny_pipeline, "--text=Hello", "--max-new-tokens=2")
     assert (done.code, done.err) == (0, "")

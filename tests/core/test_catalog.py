@@ -382,7 +382,7 @@ def test_a_bare_name_never_reads_the_metadata_of_third_parties(monkeypatch):
     def fail():
         raise AssertionError("metadata was read")
 
-    monkeypatch.setattr("triptych.core.installed.distributions", fail)
+    monkeypatch.setattr("importlib.metadata.distributions", fail)
     assert Catalog().find("caches", "full").owner is None
     with pytest.raises(UnknownComponent):
         Catalog().find("caches", "fulll")

@@ -1,8 +1,10 @@
-"""The app: its verbs, in the order in which people meet them."""
+"""The app: its verbs, and how it begins and ends."""
 
 from __future__ import annotations
 
+import gc
 import io
+import os
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -12,31 +14,14 @@ import typer
 import typer.main
 
 from triptych import __version__
-from triptych.cli import (
-    chat,
-    check,
-    doctor,
-    export,
-    import_folder,
-    plugins,
-    run,
-    schema,
-    show,
-    verify,
-)
 from triptych.cli.reporting import INTERRUPTED, MENDABLE, complain
+from triptych.cli.verbs import VERBS
 
 # Typer coerces a missing value with pydantic, which `--help` need not wait for.
 PRESET = dict.fromkeys(("help", "install_completion", "show_completion"), False)
 
-ASK, INSPECT, CONVERT = "Ask", "Inspect", "Convert checkpoints"
-
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"], "default_map": PRESET},
-)
+_SELDOM = 100_000
+"""New objects after which garbage is looked for. Imports make very many, and none is garbage."""
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001  # typer calls it
@@ -45,7 +30,6 @@ def _version(asked: bool) -> None:  # noqa: FBT001  # typer calls it
         raise typer.Exit
 
 
-@app.callback()
 def triptych(
     *,
     version: Annotated[
@@ -61,22 +45,25 @@ def triptych(
     """
 
 
-app.command(rich_help_panel=ASK, epilog=run.EXAMPLES)(run.run)
-app.command(rich_help_panel=ASK, epilog=chat.EXAMPLES)(chat.chat)
-app.command(rich_help_panel=INSPECT, epilog=check.EXAMPLES)(check.check)
-app.command(rich_help_panel=INSPECT, epilog=show.EXAMPLES)(show.show)
-app.command(rich_help_panel=INSPECT, epilog=plugins.EXAMPLES)(plugins.plugins)
-app.command(rich_help_panel=INSPECT, epilog=schema.EXAMPLES)(schema.schema)
-app.command(rich_help_panel=INSPECT, epilog=doctor.EXAMPLES)(doctor.doctor)
-app.command(rich_help_panel=CONVERT, epilog=export.EXAMPLES)(export.export)
-app.command("import", rich_help_panel=CONVERT, epilog=import_folder.EXAMPLES)(
-    import_folder.import_folder
-)
-app.command(rich_help_panel=CONVERT, epilog=verify.EXAMPLES)(verify.verify)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code. argv: without the program's name."""
+    """Run the command line; the exit code.
+
+    argv: without the program's name; None: the process's own, which ends with it.
+    """
+    if argv is not None:
+        return _run(argv)
+    gc.set_threshold(_SELDOM)
+    # It would read the metadata of every installed package to find them.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    try:
+        return _run(sys.argv[1:])
+    finally:
+        # The system takes all memory back at once; looking for garbage first takes a fifth of a
+        # short command's time.
+        gc.freeze()
+
+
+def _run(argv: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that lacks a sign gets its number, not a traceback.
@@ -84,8 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdin, io.TextIOWrapper):
         # Some locales smuggle bytes that are no text in; here they are told of.
         sys.stdin.reconfigure(errors="strict")
+    asked = argv[0] if argv else None
     try:
-        code = _command().main(argv, prog_name="triptych", standalone_mode=False)
+        command = _command(asked if asked in VERBS else None)
+        code = command.main(argv, prog_name="triptych", standalone_mode=False)
     except typer.TyperException as error:
         return _refuse(error)
     except (typer.Abort, KeyboardInterrupt):
@@ -96,8 +85,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 @cache
-def _command() -> Any:
-    """The app as typer runs it."""
+def _command(verb: str | None) -> Any:
+    """The app as typer runs it, with one verb or with all."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"], "default_map": PRESET},
+    )
+    app.callback()(triptych)
+    for name in VERBS if verb is None else (verb,):
+        function, examples = VERBS[name].load()
+        app.command(name, rich_help_panel=VERBS[name].panel, epilog=examples)(function)
     return typer.main.get_command(app)
 
 

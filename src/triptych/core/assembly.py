@@ -11,8 +11,8 @@ from triptych.core.config.build import part_of
 from triptych.core.config.errors import ConfigError
 from triptych.core.config.part import Part
 from triptych.core.config.spec import PipelineSpec
-from triptych.core.errors import TriptychError
 from triptych.core.execution import Executor
+from triptych.core.loading import load_stages
 from triptych.core.memory import reserve
 from triptych.core.prompt import Processor
 from triptych.core.stages import Runtime, Stage
@@ -48,12 +48,11 @@ class Assembly:
         Raises GraphError, or ConfigError at the place of a stage that fails.
         """
         session = self.spec.session
-        threads = None if session.threads == "auto" else session.threads
-        runtime = Runtime(session.providers, threads)
+        load_stages(
+            [(part, stage, self._runtime(part.label)) for part, stage in self.stages],
+            meanwhile=getattr(self.processor, "load", _nothing),
+        )
         for part, stage in self.stages:
-            load = getattr(stage, "load", None)
-            if load is not None:
-                _load(part, load, runtime)
             self._check_device(part, stage)
         caches: dict[str, Cache[Any]] = {
             wired.label: self.policies[wired.label].make(
@@ -70,6 +69,22 @@ class Assembly:
             rows=session.max_batch,
             memory=session.cache_bytes,
             exact=all(policy.exact for policy in self.policies.values()),
+        )
+
+    def _runtime(self, label: str) -> Runtime:
+        """How the stage of a label is run.
+
+        What media alone reach waits with its weights for the first picture: many never come, and
+        an image encoder is as large as a small decoder.
+        """
+        session = self.spec.session
+        media = any(wired.per_media for wired in self.wiring.stages if wired.label == label)
+        return Runtime(
+            session.providers,
+            None if session.threads == "auto" else session.threads,
+            session.pool,
+            on_demand=media and not session.preload,
+            graph_cache=session.graph_cache,
         )
 
     def _check_device(self, part: Part, stage: Stage) -> None:
@@ -131,12 +146,5 @@ def _check_exactness(spec: PipelineSpec, policies: Mapping[str, CachePolicy]) ->
             )
 
 
-def _load(part: Part, load: Any, runtime: Runtime) -> None:
-    try:
-        load(runtime)
-    except TriptychError:
-        raise
-    except Exception as cause:
-        raise ConfigError(
-            part.where, f"{part.name} failed with {type(cause).__name__}: {cause}", exit_code=1
-        ) from cause
+def _nothing() -> None:
+    """What a processor without `load` does while the stages are loaded."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, distributions
+from typing import TYPE_CHECKING
 
 from triptych.core.entry import LOCAL, Origin, PluginFault, cause_of
 from triptych.core.hookspecs import PROJECT
 from triptych.core.manifest import NAME, Manifest
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ def claims() -> tuple[list[Claim], list[PluginFault]]:
     with a broken ``entry_points.txt`` hide all others. Of two installations of one
     distribution the first on the path counts, as it does for imports.
     """
+    # Pipelines of built-in components never come here.
+    from importlib.metadata import distributions
+
     found: list[Claim] = []
     faults: list[PluginFault] = []
     seen: set[str] = set()

@@ -27,7 +27,9 @@ class Settings(BaseModel):
     where the setting is annotated so. Choices are ``Literal["a", "b"]``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, validate_default=True, defer_build=True
+    )
 
 
 @dataclass(frozen=True)

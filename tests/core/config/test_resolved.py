@@ -50,6 +50,9 @@ def test_every_default_is_filled_in(folder, catalog):
             "cache_memory": "auto",
             "feature_cache": 256 * 2**20,
             "prefix_cache": True,
+            "pool": "shared",
+            "preload": False,
+            "graph_cache": True,
         },
         "approximate": False,
         "digests": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from triptych.core.catalog import Catalog
 from triptych.core.config.build import Builder
@@ -14,15 +14,17 @@ from triptych.core.config.digests import check_digests
 from triptych.core.config.edits import Draft, Edits, Insert, Overrides, Replace
 from triptych.core.config.errors import ConfigError, Where, unknown
 from triptych.core.config.items import RESERVED, parse_item, parse_items
-from triptych.core.config.locate import BUILT_IN, builtin, locate
+from triptych.core.config.locate import BUILT_IN, builtin, locate, unfiled_folder
 from triptych.core.config.nodes import Node, node_of, shown
 from triptych.core.config.orders import parse_chain
 from triptych.core.config.reader import LARGEST, read_yaml
 from triptych.core.config.sections import SessionSettings, StopSettings
 from triptych.core.config.spec import NO_FLAGS, PipelineSpec
-from triptych.core.layouts.recognise import holds_graphs, recognise
 from triptych.core.paths import Paths
 from triptych.core.settings import Settings
+
+if TYPE_CHECKING:
+    from triptych.core.layouts.recognise import Recognised
 
 FORMAT = 1
 """The version of the pipeline file that this release reads."""
@@ -72,8 +74,7 @@ def load_spec(  # noqa: PLR0913  # one keyword per flag that changes a pipeline
         file, here = None, Path.cwd()
         name = "pipeline"
         document = node_of(source, Where(name))
-    elif (folder := holds_graphs(source)) is not None:
-        found = recognise(folder)
+    elif (folder := unfiled_folder(source)) is not None and (found := _recognised(folder)):
         file, here, warnings = folder, folder.absolute(), found.warnings
         name = f"{folder} (as triptych import writes it)"
         document = read_yaml(found.text, name)
@@ -109,6 +110,13 @@ def load_spec(  # noqa: PLR0913  # one keyword per flag that changes a pipeline
         _places=dict([*top.walk(), *draft.stop.walk(), *draft.session.walk()]),
         warnings=warnings,
     )
+
+
+def _recognised(folder: Path) -> Recognised | None:
+    """The pipeline that another tool's folder makes, if it is one. Most starts need none of it."""
+    from triptych.core.layouts.recognise import holds_graphs, recognise
+
+    return recognise(folder) if holds_graphs(folder) else None
 
 
 def _content(file: Path) -> bytes:

@@ -23,6 +23,18 @@ def builtin(name: str) -> Path:
     return Path(__file__).parents[2] / "models" / name / "pipeline"
 
 
+def unfiled_folder(source: str | PathLike[str]) -> Path | None:
+    """The folder without a pipeline file that `source` names; None for anything else."""
+    text = fspath(source)
+    if text in BUILT_IN:
+        return None
+    folder = Path(text).expanduser()
+    try:
+        return folder if folder.is_dir() and not (folder / FILE).is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
 def locate(source: str | PathLike[str]) -> Path:
     """The YAML file of a folder, of a file's path, or of a built-in model's name.
 

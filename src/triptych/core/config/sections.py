@@ -43,6 +43,10 @@ class SessionSettings(Settings):
         requests; false: none.
     prefix_cache: whether later requests go on from what they share with earlier ones; or how many
         bytes of keys and values are kept for that.
+    pool: whether graphs share one pool of threads; with `own`, other parts of the program may make
+        sessions of ONNX Runtime as they like, and steps take longer.
+    preload: read the weights of graphs that pictures alone need at once, not with the first one.
+    graph_cache: keep what ONNX Runtime makes of large graphs on disk, for the next start.
     """
 
     providers: tuple[Text, ...] = Field(default=("cpu",), min_length=1, strict=False)
@@ -53,6 +57,9 @@ class SessionSettings(Settings):
     cache_memory: Literal["auto"] | PositiveInt | Size = "auto"
     feature_cache: Literal[False] | PositiveInt = FEATURE_BYTES
     prefix_cache: bool | PositiveInt = True
+    pool: Literal["shared", "own"] = "shared"
+    preload: bool = False
+    graph_cache: bool = True
 
     @property
     def cache_bytes(self) -> int:

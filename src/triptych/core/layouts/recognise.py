@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from os import PathLike, fspath
 from pathlib import Path
 
-from triptych.core.config.locate import BUILT_IN, FILE
 from triptych.core.layouts.document import document
 from triptych.core.layouts.genai import FILE as GENAI_FILE
 from triptych.core.layouts.genai import GenAIConfig
@@ -26,19 +24,12 @@ class Recognised:
     warnings: tuple[str, ...]
 
 
-def holds_graphs(source: str | PathLike[str]) -> Path | None:
-    """The folder of graphs without a pipeline file that `source` names; None for anything else."""
-    text = fspath(source)
-    if text in BUILT_IN:
-        return None
-    folder = Path(text).expanduser()
+def holds_graphs(folder: Path) -> bool:
+    """Whether a folder without a pipeline file is another tool's."""
     try:
-        if not folder.is_dir() or (folder / FILE).is_file():
-            return None
-        config = (folder / GENAI_FILE).is_file()
+        return (folder / GENAI_FILE).is_file() or bool(graphs_in(folder))
     except (OSError, ValueError):
-        return None
-    return folder if config or graphs_in(folder) else None
+        return False
 
 
 def recognise(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from triptych.core.errors import InputError
+from triptych.core.errors import InputError, TriptychError
 from triptych.core.prompt import Media, Prompt
 from triptych.core.request import Request
 from triptych.plugins.processors.clips import Limits
@@ -58,6 +59,12 @@ class ChatProcessor:
         ends = {self._id(token) for token in self._folder.eos_tokens}
         self.eos_ids = frozenset(end for end in ends if end is not None)
         self.max_context = self._folder.max_context
+
+    def load(self) -> None:
+        """Compile the template, while the graphs are opened; what is wrong with it shows later."""
+        with suppress(TriptychError):
+            if self._template is not None:
+                _ = self._template.takes_text, self._template.takes_parts
 
     def prompt(self, request: Request) -> Prompt:
         """Render, tokenize and place the media. Raises InputError before anything runs."""
