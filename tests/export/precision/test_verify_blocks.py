@@ -9,7 +9,7 @@ from triptych.export.precision.recipe_file import recorded_recipe
 MIXED = {
     "format": 1,
     "default": {"precision": "int4", "method": "hqq"},
-    "vision": "int8",
+    "vision": {"precision": "int8", "block": "row"},
     "head": "fp16",
     "weights": {"*.layers.0.*": "fp32", "*.down_proj.weight": {"block": 64, "symmetric": True}},
 }
