@@ -114,6 +114,7 @@ def main() -> None:
     rows = {
         "peaked": peaked,
         "gaussian": (2.5 * rng.standard_normal(size)).astype(np.float32),
+        "temperature 2": (1.25 * rng.standard_normal(size)).astype(np.float32),
         "nearly flat": (0.01 * rng.standard_normal(size)).astype(np.float32),
         "all equal": np.zeros(size, np.float32),
     }

@@ -64,16 +64,25 @@ class Candidates:
         kept = np.flatnonzero(mask)
         if kept.size == len(self):
             return self
-        return Candidates(self.ids[kept], self.logits[kept])
+        return self.at(kept)
+
+    def at(self, places: npt.NDArray[np.intp]) -> Candidates:
+        """Those at `places`, in that order."""
+        # Of a whole vocabulary, places are ids.
+        whole = self.ids is _vocabulary(len(self))
+        return Candidates(places if whole else self.ids[places], self.logits[places])
 
     def with_logits(self, logits: npt.ArrayLike) -> Candidates:
         """The same tokens with other logits [C]."""
         return Candidates(self.ids, logits)
 
-    def weights(self) -> npt.NDArray[np.float64]:
-        """float64 [C]: probabilities up to a common factor; the likeliest token has 1."""
+    def weights(self, *, out: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.float64]:
+        """float64 [C]: probabilities up to a common factor; the likeliest token has 1.
+
+        out: where to write them, if not to new memory.
+        """
         shifted: npt.NDArray[np.float64] = np.subtract(
-            self.logits, self.logits.max(), dtype=np.float64
+            self.logits, self.logits.max(), out=out, dtype=np.float64
         )
         np.exp(shifted, out=shifted)
         return shifted

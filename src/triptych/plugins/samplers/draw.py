@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from triptych.core.sampling import Candidates, Context
+from triptych.core.sampling.scratch import scratch
 
 _BLOCK = 512
 """Tokens per block: a square root of the vocabulary, so both sums are short."""
@@ -18,9 +19,11 @@ class Draw:
     among one candidate, so that runs with one seed stay comparable token by token.
     """
 
+    draws = True
+
     def __call__(self, candidates: Candidates, context: Context) -> int:
         """The id of the token drawn."""
-        weights = candidates.weights()
+        weights = candidates.weights(out=scratch("weights", len(candidates), np.float64))
         # First a block, then a token of it: a running sum over the vocabulary is slow.
         blocks = np.add.reduceat(weights, np.arange(0, weights.size, _BLOCK))
         block, rest = _invert(blocks, context.rng.random() * blocks.sum())

@@ -8,15 +8,19 @@ from pydantic import Field
 
 from triptych.core import settings as core
 from triptych.core.sampling import Candidates, Context
-from triptych.core.sampling.candidates import Mask
+from triptych.core.sampling.candidates import Scores
+from triptych.core.sampling.scratch import scratch
 
-_TOKENS_PER_BIN = 16
-_MOST_BINS = 4096
-_DEEPEST = 60.0
-"""In nats below the winner: exp(-60) of its weight cannot be seen in a float64 sum."""
+Places = npt.NDArray[np.intp]
 
-_NARROWEST = 1e-30
-"""In nats from first to last: logits that are equal, or as good as that, share a bin."""
+_FEW = 256
+"""So many are ranked by sorting them."""
+
+_BIN_BITS = 12
+"""Of the numbers of the bins that more are put into first."""
+
+_MANY = 0.25
+"""Share of likely tokens from which on it costs more to pick them out than to count all."""
 
 
 class TopP:
@@ -41,43 +45,69 @@ class TopP:
         """The nucleus."""
         if self.p == 1 or len(candidates) == 1:
             return candidates
-        weights = candidates.weights()
-        total = weights.sum()
+        logits, size = candidates.logits, len(candidates)
+        weights = candidates.weights(out=scratch("weights", size, np.float64))
+        total = float(weights.sum())
         # The tokens no heavier than a given one weigh at most `len` times as much as it. Where
         # that fits into the 1 - p to leave out, it goes: few tokens of a peaked row stay.
-        likely = candidates.keep(weights > (1 - self.p) * total / len(candidates))
-        return likely.keep(_nucleus(likely, self.p * total))
+        least = (1 - self.p) * total / size
+        likely = weights > least
+        if np.count_nonzero(likely) > size * _MANY:
+            return candidates.at(_nucleus(logits, weights, self.p * total, least))
+        places = np.flatnonzero(likely)
+        return candidates.at(
+            places[_nucleus(logits[places], weights[places], self.p * total, least)]
+        )
 
 
-def _nucleus(candidates: Candidates, enough: float) -> Mask:
-    """The largest, as bool [C], until their `weights()` reach `enough`.
+def _nucleus(
+    logits: Scores,
+    weights: npt.NDArray[np.float64],
+    enough: float,
+    least: float,
+    before: float = 0.0,
+) -> Places:
+    """Where the largest are, ascending, until `before` and their weights reach `enough`.
 
-    Only the bin in which the sum gets there is sorted, not the whole.
+    least: those of no more weight are none of them. Only those in the bin in which the sum gets
+    there are ranked, not the whole.
     """
-    weights = candidates.weights()
-    bins, count = _bins(candidates.logits)
-    mass = np.cumsum(np.bincount(bins, weights=weights, minlength=count))
-    edge = min(int(np.searchsorted(mass, enough)), count - 1)
-    kept: Mask = bins < edge
+    bins = _bins(weights, least) if weights.size > _FEW else None
+    if bins is None:
+        ranked = _ranked(logits)
+        reached = before + np.cumsum(weights[ranked])
+        return np.sort(ranked[: 1 + np.searchsorted(reached, enough)])
+    mass = before + np.cumsum(np.bincount(bins, weights=weights))
+    edge = min(int(np.searchsorted(mass, enough)), mass.size - 1)
     at_edge = np.flatnonzero(bins == edge)
-    ranked = at_edge[np.argsort(-candidates.logits[at_edge], kind="stable")]
-    reached = np.cumsum(weights[ranked])
-    if edge:
-        reached += mass[edge - 1]
-    kept[ranked[: 1 + np.searchsorted(reached, enough)]] = True
-    return kept
+    kept = bins < edge
+    before = float(mass[edge - 1]) if edge else before
+    # From here on the memory of `bins` is that of the ones within the edge.
+    kept[at_edge[_nucleus(logits[at_edge], weights[at_edge], enough, least, before)]] = True
+    return np.flatnonzero(kept)
 
 
-def _bins(logits: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.intp], int]:
-    """A bin per candidate, 0 for the largest logits, and how many bins there are.
+def _bins(weights: npt.NDArray[np.float64], least: float) -> npt.NDArray[np.int64] | None:
+    """The number of each one's bin, 0 for the heaviest; None when all weigh the same.
 
-    Order between bins is order of logits. Few candidates are one bin.
+    The bits of floats that are not negative, read as integers, are ordered as the floats are; the
+    leading ones of how far each is from the heaviest are its bin. Order between bins is order of
+    weights, up to the last bin, which has all from `least` on.
     """
-    count = min(max(logits.size // _TOKENS_PER_BIN, 1), _MOST_BINS)
-    if count == 1:
-        return np.zeros(logits.size, dtype=np.intp), 1
-    depth = np.subtract(logits.max(), logits, dtype=np.float64)
-    span = min(float(depth.max()), _DEEPEST)
-    depth *= count / max(span, _NARROWEST)
-    np.minimum(depth, count - 1, out=depth)
-    return depth.astype(np.intp), count
+    bits = weights.view(np.int64)
+    first, last = int(bits.max()), max(int(bits.min()), int(np.float64(least).view(np.int64)))
+    if last >= first:
+        return None
+    depth: npt.NDArray[np.int64] = np.subtract(
+        first, bits, out=scratch("bins", bits.size, np.int64)
+    )
+    np.minimum(depth, first - last, out=depth)
+    depth >>= max((first - last).bit_length() - _BIN_BITS, 0)
+    return depth
+
+
+def _ranked(logits: Scores) -> Places:
+    """Places from the largest to the smallest, equal ones in their order."""
+    if logits.max() == logits.min():
+        return np.arange(logits.size)
+    return np.argsort(-logits, kind="stable")
