@@ -59,6 +59,17 @@ def test_seconds_are_added_up_by_node():
     assert found.total == 0
 
 
+def test_shares_leave_out_nodes_that_hold_others():
+    events = [
+        node("Loop", [(1,)], [(1,)], lasted=900),
+        node("Add", [(1,)], [(1,)], lasted=100),
+        node("Mul", [(1,)], [(1,)], lasted=300),
+    ]
+    shares = count(events).shares()
+    assert list(shares) == ["Mul", "Add"]
+    assert shares["Mul"] == pytest.approx(0.75)
+
+
 def test_the_least_time_adds_both_arithmetics():
     assert Operations(float32=30, int8=40).least_seconds(10.0, 20.0) == 3 + 2
 

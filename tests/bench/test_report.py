@@ -18,6 +18,7 @@ from triptych.bench.spread import spread_of
 def report():
     decode = Result(Measure("decode", "decode at 32", "tokens/s"), floor=100.0)
     decode.values = {"own": [40.0, 50.0, 60.0, 50.0, 45.0], "<peer>": [20.0, 25.0, 30.0, 25.0, 30]}
+    decode.nodes = {"MatMulNBits": 0.7, "Add": 0.2, "Mul": 0.06, "Sub": 0.04}
     load = Result(Measure("load", "load", "s"), {"own": [0.5]}, missing={"<peer>": "it is asleep"})
     runtimes = {"own": "triptych 1", "<peer>": "other 2"}
     notes = ["load: <peer>: it is asleep"]
@@ -61,6 +62,7 @@ def test_remarks_tell_machine_runtimes_and_the_interval(report):
     assert "reads 25.0 GB/s, multiplies 200 GFLOP/s in float32 and 800 GOP/s in int8" in text
     assert "own: triptych 1" in text
     assert "at least 94%" in text
+    assert "decode at 32, time within the graphs: MatMulNBits 70%, Add 20%, Mul 6%\n" in text
     assert "it is asleep" in text
 
 

@@ -10,6 +10,9 @@ from triptych.bench.spread import Spread
 
 GIGA = 1e9
 
+NODES = 3
+"""Kinds of nodes that are named as those which take most time."""
+
 
 def quantity(value: float, unit: Unit) -> str:
     """A value with its unit, in three figures: ``87.3 ms``, ``57.1 tok/s``, ``1.39 GB``."""
@@ -68,6 +71,10 @@ def remarks(report: Report) -> Iterator[str]:
             "Better by: the median of the ratios of runs that followed each other, and an interval "
             f"of order statistics that holds it with at least {least:.0%}."
         )
+    for result in report.results:
+        if result.nodes:
+            most = [f"{op} {share:.0%}" for op, share in list(result.nodes.items())[:NODES]]
+            yield f"{result.measure.name}, time within the graphs: {', '.join(most)}"
     yield from report.notes
 
 

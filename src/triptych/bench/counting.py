@@ -88,11 +88,13 @@ def needs(
 
 
 def set_floors(results: Iterable[Result], found: Mapping[Measure, Need], limits: Limits) -> None:
-    """Fill in the floor of each result whose needs are known."""
+    """Fill in the floor of each result whose needs are known, and where its time goes."""
     for result in results:
         need = found.get(result.measure)
         if need is None:
             continue
+        if need.operations is not None:
+            result.nodes = need.operations.shares()
         seconds = need.least_seconds(limits)
         if seconds:
             rate = result.measure.unit == "tokens/s"

@@ -40,12 +40,14 @@ class Result:
 
     Values at one place of two lists were measured right after each other. floor: the best that
     the machine allows the pipeline's graphs, in the measure's unit; None where it is not counted.
-    missing: why a contender has no values.
+    nodes: which kinds of nodes of the pipeline's graphs take which share of their time, from most
+    to least. missing: why a contender has no values.
     """
 
     measure: Measure
     values: dict[str, list[float]] = field(default_factory=dict)
     floor: float | None = None
+    nodes: dict[str, float] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
     def spread(self, label: str) -> Spread | None:

@@ -34,6 +34,9 @@ INTEGER = frozenset(
 )
 """Nodes that multiply integers."""
 
+CONTAINERS = frozenset({"Loop", "If", "Scan"})
+"""Nodes whose time is that of others within them."""
+
 FLOAT = frozenset({"MatMul", "FusedMatMul", "Gemm", "FusedGemm"})
 
 ATTENTION = frozenset({"GroupQueryAttention", "MultiHeadAttention", "Attention"})
@@ -57,6 +60,12 @@ class Operations:
     def total(self) -> int:
         """Of both."""
         return self.float32 + self.int8
+
+    def shares(self) -> dict[str, float]:
+        """Of the time of all nodes, by kind, from most to least."""
+        own = {op: took for op, took in self.seconds.items() if op not in CONTAINERS}
+        whole = sum(own.values()) or 1.0
+        return {op: own[op] / whole for op in sorted(own, key=lambda op: -own[op])}
 
     def least_seconds(self, float32: float, int8: float) -> float:
         """How long they take at least, at so many operations a second."""

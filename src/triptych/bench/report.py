@@ -62,6 +62,7 @@ class Report:
             "unit": result.measure.unit,
             "floor": result.floor,
             "of_the_floor": result.fraction(self.own),
+            "nodes": result.nodes,
             "contenders": {
                 label: {"values": values, **_numbers(result.spread(label))}
                 for label, values in result.values.items()
