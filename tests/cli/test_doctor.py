@@ -40,6 +40,16 @@ def test_a_sound_installation(triptych, model):
     assert not any(line.startswith("failed") for line in done.out.splitlines())
 
 
+def test_the_graph_cache_is_told(triptych, model, monkeypatch, tmp_path):
+    model("Paris")
+    monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path))
+    assert f"0 graphs, 0.0 of 256 MiB, in {tmp_path / 'graphs'}\n" in triptych("doctor").out
+    (tmp_path / "graphs").chmod(0o777)
+    assert "not used, starts take longer: others may write to" in triptych("doctor").out
+    monkeypatch.setenv("TRIPTYCH_CACHE", "off")
+    assert "graph cache   off (TRIPTYCH_CACHE)\n" in triptych("doctor").out
+
+
 def test_json_has_every_finding(triptych, model):
     model("Paris")
     found = json.loads(triptych("doctor", "--json").out)

@@ -1,8 +1,10 @@
 """Errors that nobody foresaw, and what only a terminal shows."""
 
 import io
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +106,17 @@ def test_nothing_is_shown_where_stderr_is_no_terminal(capsys, monkeypatch):
     with Waiting("loading"):
         time.sleep(0.05)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_full_disk_is_told_without_asking_for_a_report():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "triptych", "run", "--text", "hi"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: the output cannot be written: No space left on device\n"

@@ -22,3 +22,9 @@ def test_it_knows_the_components_of_a_plugin_file(triptych, plugin_file):
     path = plugin_file(hook, "class Mine:\n    keeps_winner = False\n")
     assert '"local/mine"' in triptych("schema", "--plugin", path).out
     assert '"local/mine"' not in triptych("schema").out
+
+
+def test_a_plugin_file_that_is_missing_is_an_error(triptych):
+    done = triptych("schema", "--plugin", "nope.py")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "error: --plugin nope.py: there is no such file\n"

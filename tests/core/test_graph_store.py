@@ -60,9 +60,13 @@ def test_a_damaged_entry_is_none(store, graph):
 
 
 def test_a_block_that_fails_leaves_nothing(store, graph):
-    with pytest.raises(ZeroDivisionError), find(store, graph).writing() as target:
-        target.write_bytes(b"half")
-        raise ZeroDivisionError
+    def fail():
+        with find(store, graph).writing() as target:
+            target.write_bytes(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert list(store.folder.iterdir()) == []
 
 

@@ -59,7 +59,15 @@ def doctor(*, json: args.Json = False, debug: args.Debug = False) -> None:
     """
     with reporting(debug=debug):
         with Waiting("asking the built-in model"):
-            findings = [*_versions(), _providers(), _threads(), _model(), *_plugins()]
+            model = _model()
+            findings = [
+                *_versions(),
+                _providers(),
+                _threads(),
+                _graph_cache(),
+                model,
+                *_plugins(),
+            ]
         if json:
             typer.echo(
                 json_text.dumps(
@@ -123,9 +131,31 @@ def _providers() -> Finding:
 
 
 def _threads() -> Finding:
-    from triptych.core.session import cpu_threads
+    """Asked after the model: only then there is a pool."""
+    from triptych.core.session import ThreadPool, cpu_threads
 
-    return Finding("threads", "ok", f"{cpu_threads()} (what 'threads: auto' means here)")
+    text = f"{cpu_threads()} (what 'threads: auto' means here); "
+    if ThreadPool.size:
+        return Finding("threads", "ok", text + f"all graphs share a pool of {ThreadPool.size}")
+    if ThreadPool.size == 0:
+        return Finding("threads", "note", text + "graphs run on a pool that another library made")
+    return Finding("threads", "ok", text + "no graph has been opened")
+
+
+def _graph_cache() -> Finding:
+    from triptych.core.graph_store import MOST_BYTES, VARIABLE, GraphStore, StoreError
+
+    store = GraphStore.usual()
+    if store is None:
+        return Finding("graph cache", "note", f"off ({VARIABLE})")
+    try:
+        store.prepare()
+    except StoreError as error:
+        return Finding("graph cache", "note", f"not used, starts take longer: {error}")
+    entries = store.entries()
+    size = sum(state.st_size for _, state in entries)
+    text = f"{len(entries)} graphs, {size / 2**20:.1f} of {MOST_BYTES >> 20} MiB, in {store.folder}"
+    return Finding("graph cache", "ok", text)
 
 
 def _model() -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,13 +66,22 @@ class Changes:
             warn(f"{pipeline}: {text}")
         return spec
 
-    def load(self, pipeline: str, sampling: Sampling | None = None) -> Pipeline:
-        """The pipeline, loaded. Raises ConfigError and GraphError."""
+    def load(
+        self, pipeline: str, sampling: Sampling | None = None, *, media: bool = False
+    ) -> Pipeline:
+        """The pipeline, loaded. media: some will come, so nothing waits for the first.
+
+        Raises ConfigError and GraphError.
+        """
         begin = time.perf_counter()
         with Waiting(f"loading {pipeline}"):
             from triptych.core.pipeline import Pipeline
 
-            return Pipeline(self.spec(pipeline, sampling), begin=begin)
+            spec = self.spec(pipeline, sampling)
+            if media:
+                session = spec.session.model_copy(update={"preload": True})
+                spec = replace(spec, session=session)
+            return Pipeline(spec, begin=begin)
 
 
 def _as_yaml(replacement: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -20,6 +21,9 @@ INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
 PIPE_CLOSED = 141
 """The exit code when nobody reads the output any more: 128 and the number of SIGPIPE."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What writing to a full disk or a broken device raises; a file that has a name is named."""
 
 
 @contextmanager
@@ -40,6 +44,10 @@ def reporting(*, debug: bool) -> Iterator[None]:
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+            close_output()
+            complain(f"the output cannot be written: {error.strerror}")
+            raise typer.Exit(FAULT) from error
         message, code = _message(error, debug=debug)
         complain(message)
         raise typer.Exit(code) from error

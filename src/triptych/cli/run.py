@@ -115,7 +115,9 @@ def run(  # noqa: PLR0913  # one parameter per flag
     with reporting(debug=debug), Interruptible() as interrupt:
         question = _question(text)
         changes = Changes(set_, insert, replace, remove, plugin, allow_outside)
-        loaded = changes.load(pipeline, Sampling(temperature, top_k, top_p, no_sample))
+        loaded = changes.load(
+            pipeline, Sampling(temperature, top_k, top_p, no_sample), media=bool(image or video)
+        )
         stream = loaded.stream(
             question,
             images=image or [],

@@ -24,6 +24,11 @@ def schema(*, plugin: args.Plugin = None, debug: args.Debug = False) -> None:
         import json
 
         from triptych.core.catalog import Catalog
+        from triptych.core.config.errors import ConfigError, Where
         from triptych.core.config.schema import json_schema
 
-        typer.echo(json.dumps(json_schema(Catalog(list(plugin or ()))), indent=2))
+        catalog = Catalog(list(plugin or ()))
+        absent = catalog.missing()
+        if absent is not None:
+            raise ConfigError(Where(f"--plugin {absent}"), "there is no such file")
+        typer.echo(json.dumps(json_schema(catalog), indent=2))
