@@ -68,6 +68,16 @@ class RunningGeneration:
         """How many generations are in progress, this one included."""
         return self._company()
 
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """Tokens that end it."""
+        return self.stop.eos_ids
+
+    @property
+    def max_new_tokens(self) -> int:
+        """How many tokens it may emit in all."""
+        return self.stop.max_new_tokens
+
     def emit(self, token: int) -> bool:
         """Give a committed token to the reader; True when the generation has ended.
 

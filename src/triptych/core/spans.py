@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -49,6 +49,16 @@ class Generation(Protocol):
 
         Their single tokens are forwarded together; a span of several rows is forwarded alone.
         """
+        ...
+
+    @property
+    def eos_ids(self) -> Collection[int]:
+        """Tokens that end it."""
+        ...
+
+    @property
+    def max_new_tokens(self) -> int:
+        """How many tokens it may emit in all."""
         ...
 
     def emit(self, token: int) -> bool:

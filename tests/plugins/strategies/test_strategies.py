@@ -298,4 +298,4 @@ def test_the_manifest_lists_what_can_be_built():
         kind(model(**needed)) if model else kind()
         assert component.main is None or component.main in model.model_fields
         speculates[component.name] = kind.speculates
-    assert speculates == {"autoregressive": False, "prompt_lookup": True, "draft": True}
+    assert {name for name, does in speculates.items() if does} == {"prompt_lookup", "draft"}

@@ -35,7 +35,7 @@ def logprobs_of(
 ) -> TokenLogprobs:
     """row: logits [V]; candidates: what the warps left of it; top: how many to rank."""
     model = Candidates.of_row(np.asarray(row))
-    raw, processed = _logs(model), _logs(candidates)
+    raw, processed = log_softmax(model.logits), log_softmax(candidates.logits)
     return TokenLogprobs(
         token,
         float(raw[token]),
@@ -45,9 +45,9 @@ def logprobs_of(
     )
 
 
-def _logs(candidates: Candidates) -> npt.NDArray[np.float64]:
-    """float64 [C]: the log-softmax of the logits."""
-    depths = np.subtract(candidates.logits, candidates.logits.max(), dtype=np.float64)
+def log_softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """float64 [C]: the log-probabilities of logits [C]; -inf stays -inf."""
+    depths = np.subtract(logits, logits.max(), dtype=np.float64)
     logs: npt.NDArray[np.float64] = depths - np.log(np.exp(depths).sum())
     return logs
 

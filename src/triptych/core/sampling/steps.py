@@ -28,7 +28,11 @@ class Warp(Protocol):
 
 
 class Choose(Protocol):
-    """Picks the token: greedy, draw."""
+    """Picks the token: greedy, draw.
+
+    One that takes random numbers says ``draws = True``, so that a strategy which ranks tokens
+    itself can refuse it.
+    """
 
     def __call__(self, candidates: Candidates, context: Context) -> int:
         """The id of one of `candidates`."""

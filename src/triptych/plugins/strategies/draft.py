@@ -53,7 +53,7 @@ class Draft:
             more, the surer a draft must be.
         """
 
-        pipeline: PipelineSource
+        pipeline: PipelineSource = Field(examples=["sketch"])
         tokens: int = Field(default=4, ge=1)
         cost: float = Field(default=0.3, ge=0)
 

@@ -29,4 +29,28 @@ def strategies() -> list[Component]:
             "Drafts with a small model of the same vocabulary, and verifies in one pass.",
             main="pipeline",
         ),
+        Component(
+            "beam_search",
+            f"{_HERE}.beam_search:BeamSearch",
+            "Keeps the likeliest continuations side by side, in groups that differ if wanted.",
+            main="width",
+        ),
+        Component(
+            "best_of_n",
+            f"{_HERE}.best_of_n:BestOfN",
+            "Samples several texts and gives the one that scores best.",
+            main="n",
+        ),
+        Component(
+            "guidance",
+            f"{_HERE}.guidance:Guidance",
+            "Classifier-free guidance: away from what is said without the pictures or the prompt.",
+            main="scale",
+        ),
+        Component(
+            "vcd",
+            f"{_HERE}.vcd:VCD",
+            "Visual contrastive decoding: away from what is said of a noised picture.",
+            main="alpha",
+        ),
     ]
