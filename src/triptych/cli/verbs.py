@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
-ASK, INSPECT, CONVERT = "Ask", "Inspect", "Convert checkpoints"
+ASK, INSPECT, EXTEND, CONVERT = "Ask", "Inspect", "Extend", "Convert checkpoints"
 
 
 class Verb(NamedTuple):
@@ -31,6 +31,7 @@ VERBS = {
     "schema": Verb("schema:schema", INSPECT),
     "bench": Verb("bench:bench", INSPECT),
     "doctor": Verb("doctor:doctor", INSPECT),
+    "new-plugin": Verb("new_plugin:new_plugin", EXTEND),
     "export": Verb("export:export", CONVERT),
     "import": Verb("import_folder:import_folder", CONVERT),
     "verify": Verb("verify:verify", CONVERT),

@@ -20,7 +20,9 @@ class Exporter(Protocol):
 
     stages: the pipeline's stages in order, each a component's name and what the pipeline file
     says of it: its graph's file, a mapping of settings, or None.
-    A family may also have `routes = True`: its models send tokens to experts, which small errors
+    A family may also name the component that serves its checkpoints as `processor`, where neither
+    `qwen_vl` nor `hf` does: ``processor = "acme/llava"``.
+    And it may have `routes = True`: its models send tokens to experts, which small errors
     may change; `triptych verify` then expects less of logits.
     """
 

@@ -15,13 +15,20 @@ class FamilyError(TriptychError):
 
 
 def exporter_for(
-    config: Mapping[str, Any], place: str, *, family: str | None, catalog: Catalog
+    config: Mapping[str, Any],
+    place: str,
+    *,
+    family: str | type[Exporter] | None,
+    catalog: Catalog,
 ) -> tuple[str, type[Exporter]]:
     """The name and the class of the exporter for a config.json.
 
     family: the name of the exporter to use whatever the config says (an installed plugin's
-    exporter, `acme/llava`, is only found so). Raises FamilyError, UnknownComponent or PluginFault.
+    exporter, `acme/llava`, is only found so), or its class. Raises FamilyError, UnknownComponent
+    or PluginFault.
     """
+    if isinstance(family, type):
+        return family.__name__, family
     if family is not None:
         return family, catalog.find("exporters", family).load()
     known = catalog.names("exporters")

@@ -60,7 +60,7 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     *,
     precision: str | None = None,
     recipe: Path | RecipeFile | None = None,
-    family: str | None = None,
+    family: str | type[Exporter] | None = None,
     catalog: Catalog | None = None,
     max_file_size: int | None = None,
     kv_cache: str | None = None,
@@ -73,8 +73,9 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
 
     checkpoint: a Hugging Face folder with safetensors. precision: how weights are stored, "fp32",
     "fp16", "int8" or "int4" (default: fp32; of a quantized checkpoint, the bits that it has).
-    recipe: says so in detail, instead of that. family: the exporter to use, else found from
-    config.json. catalog: where exporters are looked up (default: what is built in and installed).
+    recipe: says so in detail, instead of that. family: the exporter to use, by its name or its
+    class, else found from config.json. catalog: where exporters are looked up (default: what is
+    built in and installed).
     max_file_size: bytes after which weights beside a graph are continued in another file
     (default: one file a graph). kv_cache: how keys and values are stored while the model runs,
     "fp32", "fp16", "int8" or "int4" (default: see `default_cache`). calibration: prompts that the
@@ -164,7 +165,7 @@ def _write_rest(source: Checkpoint, exporter: Exporter, precision: str, folder: 
     text = pipeline_yaml(
         source=source.folder.resolve().name,
         precision=precision,
-        processor=processor_for(folder),
+        processor=getattr(exporter, "processor", None) or processor_for(folder),
         stages=exporter.stages,
         generation=read_json(generation) if generation else None,
     )

@@ -30,7 +30,13 @@ class FakeGeneration:
     emitted: list[int] = field(default_factory=list)
     company: int = 1
     request: Request | None = None
+    branches: dict[str, Sequence] = field(default_factory=dict)
     _ended: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last token was emitted."""
+        return self._ended
 
     @property
     def prompt(self) -> Prompt:
@@ -48,9 +54,13 @@ class FakeGeneration:
         )
         return self._ended
 
-    def branch(self, name: str, edit: Callable[..., object]) -> Sequence:
-        """Not offered: a fake prompt has nothing to edit."""
-        raise NotImplementedError(f"FakeGeneration has no branch {name!r}: {edit}")
+    def branch(self, name: str, edit: Callable[[Prompt], Prompt]) -> Sequence:
+        """A second sequence, under `name`, from an edited copy of the prompt."""
+        if name not in self.branches:
+            self.branches[name] = Sequence(self.sequence.max_length)
+        sequence = self.branches[name]
+        sequence.align(edit(self.prompt))
+        return sequence
 
 
 class FakeDecoder:

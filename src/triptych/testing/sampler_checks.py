@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import operator
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +12,11 @@ import numpy.typing as npt
 
 from triptych.core.sampling import Candidates, Context
 from triptych.core.sampling.steps import Accepts, Forks, Prepares
-from triptych.core.settings import Settings
+from triptych.testing.check import Check, check, declares_neutral
+from triptych.testing.generators import global_generators
 from triptych.testing.require import require
-
-Make = Callable[[], Any]
-"""Builds the step anew."""
+from triptych.testing.settings_checks import SETTINGS
+from triptych.testing.subject import Subject
 
 PROMPT = (3, 1, 4, 1, 5)
 COMMITTED = (*PROMPT, 9, 2, 6)
@@ -40,36 +38,23 @@ class Letters:
 
 LETTERS = Letters()
 
+SIGNS = (1.0, -1.0)
+"""What makes one course of logits into two."""
+
 
 def check_sampler(kind: type, **settings: Any) -> None:
     """Check the step class `kind`, a warp or a chooser, with these settings.
 
-    Returns None, or raises AssertionError with a sentence that says what it breaks: its
-    settings survive JSON; one seed gives one result; it leaves what it is given as it was;
-    a warp returns at least one of the candidates, none twice, no NaN; a chooser, one of
-    them; ``keeps_winner`` is true to its word; state changes in ``accept`` only; and a fork
-    goes on as the original would, independently.
+    Returns None, or raises AssertionError with a sentence that says what it breaks. The promises
+    are `CHECKS`, one by one.
     """
-    step_settings = _checked_settings(kind, settings)
-
-    def make() -> Any:
-        step = kind() if step_settings is None else kind(step_settings)
-        if isinstance(step, Prepares):
-            step.prepare(LETTERS)
-        return step
-
-    check_result(make)
-    check_leaves_inputs(make)
-    check_seed(make)
-    check_winner(make)
-    check_state(make)
-    check_fork(make)
+    check(Subject("sampler", kind, settings))
 
 
-def check_result(make: Make) -> None:
-    """A warp returns some of the candidates; a chooser, one."""
+def sound_result(subject: Subject) -> None:
+    """A warp returns some of the candidates, with numbers; a chooser, one of them."""
     for name, given in _rows():
-        step = make()
+        step = _made(subject)
         result = _call(step, given, name)
         who = f"{_name(step)} on {name}"
         if not isinstance(result, Candidates):
@@ -84,18 +69,38 @@ def check_result(make: Make) -> None:
             isinstance(getattr(step, "keeps_winner", None), bool),
             f"{_name(step)} is a warp and must say `keeps_winner = True` or `False`.",
         )
-        require(len(result), f"{who} left no candidate; a warp keeps at least one.")
-        require(np.unique(result.ids).size == len(result), f"{who} returned a token twice.")
         foreign = np.setdiff1d(result.ids, given.ids)
         require(not foreign.size, f"{who} returned token {foreign[:1]}, which it was not given.")
         require(not np.isnan(result.logits).any(), f"{who} made a logit NaN.")
-        require(result.logits.max() > -np.inf, f"{who} set every logit to -inf.")
 
 
-def check_leaves_inputs(make: Make) -> None:
+def never_empty(subject: Subject) -> None:
+    """A warp leaves at least one candidate that can be chosen."""
+    for name, given in _rows():
+        step = _made(subject)
+        result = _call(step, given, name)
+        if isinstance(result, Candidates):
+            who = f"{_name(step)} on {name}"
+            require(len(result), f"{who} left no candidate; a warp keeps at least one.")
+            require(np.any(result.logits != -np.inf), f"{who} set every logit to -inf.")
+
+
+def unique_ids(subject: Subject) -> None:
+    """A warp returns no token twice."""
+    for name, given in _rows():
+        step = _made(subject)
+        result = _call(step, given, name)
+        if isinstance(result, Candidates):
+            require(
+                np.unique(result.ids).size == len(result),
+                f"{_name(step)} on {name} returned a token twice.",
+            )
+
+
+def inputs_unchanged(subject: Subject) -> None:
     """Neither candidates nor committed tokens are written to."""
     for name, given in _rows():
-        step = make()
+        step = _made(subject)
         ids, logits = given.ids.copy(), given.logits.copy()
         tokens = np.array(COMMITTED)
         context = Context(tokens, len(PROMPT), _generator(0))
@@ -107,25 +112,20 @@ def check_leaves_inputs(make: Make) -> None:
         require(np.array_equal(tokens, COMMITTED), f"{who} the committed tokens.")
 
 
-def check_seed(make: Make) -> None:
+def determinism_by_seed(subject: Subject) -> None:
     """One seed gives one result, whatever state other generators are in."""
-    with _global_generators_restored():
-        runs = []
-        for elsewhere in (1, 2):
-            random.seed(elsewhere)
-            np.random.seed(elsewhere)  # noqa: NPY002 - the global generator is what is tested
-            runs.append(_Walk(make()).go(12))
+    runs = [_Walk(_made(subject), elsewhere=elsewhere).go(12) for elsewhere in (1, 2)]
     require(
         _same(*runs),
-        f"{_name(make())} gave different results for one seed; "
+        f"{subject.name} gave different results for one seed; "
         "randomness comes from `context.rng` only.",
     )
 
 
-def check_winner(make: Make) -> None:
+def keeps_winner(subject: Subject) -> None:
     """With ``keeps_winner`` the most likely token, lowest id first, is the same afterwards."""
     for name, given in _rows():
-        step = make()
+        step = _made(subject)
         if not getattr(step, "keeps_winner", False):
             return
         before, after = _winner(given), _winner(_call(step, given, name))
@@ -136,23 +136,27 @@ def check_winner(make: Make) -> None:
         )
 
 
-def check_state(make: Make) -> None:
+def state_in_accept(subject: Subject) -> None:
     """A call that is not followed by ``accept`` leaves no trace in the step."""
     for name, given in _rows():
-        step = make()
+        step = _made(subject)
         for _, earlier in _rows():
             _call(step, earlier, name)
+        results = []
+        for one in (step, _made(subject)):
+            with global_generators(0):
+                results.append(_call(one, given, name))
         require(
-            _same([_call(step, given, name)], [_call(make(), given, name)]),
+            _same(results[:1], results[1:]),
             f"{_name(step)} on {name} depends on rows seen before, though no token was "
             "committed; state changes in `accept` only.",
         )
 
 
-def check_fork(make: Make) -> None:
+def fork_continues(subject: Subject) -> None:
     """A fork goes on as the original would, and neither sees what the other does."""
-    expected = _Walk(make()).go(12)
-    walk = _Walk(make())
+    expected = _Walk(_made(subject)).go(12)
+    walk = _Walk(_made(subject))
     walk.go(6)
     fork, stranger = walk.fork(), walk.fork()
     name = _name(walk.step)
@@ -168,11 +172,77 @@ def check_fork(make: Make) -> None:
     )
 
 
+def row_isolation(subject: Subject) -> None:
+    """What one request is given does not depend on another that is decoded beside it."""
+    alone = []
+    for sign in SIGNS:
+        walk = _Walk(_made(subject), sign=sign)
+        alone.append(walk.go(8))
+    walks = [_Walk(_made(subject), sign=sign) for sign in SIGNS]
+    together: list[list[Any]] = [[] for _ in walks]
+    for _ in range(8):
+        for results, walk in zip(together, walks, strict=True):
+            results.extend(walk.go(1))
+    for mine, ours in zip(alone, together, strict=True):
+        require(
+            _same(mine, ours),
+            f"{subject.name} gave a request something else while another was decoded beside it; "
+            "state belongs to the object, not to its class or module.",
+        )
+
+
+def neutral_is_identity(subject: Subject) -> None:
+    """With the settings that it calls neutral, a warp gives back what it is given."""
+    for name, given in _rows():
+        step = subject.make_neutral()
+        _prepare(step)
+        result = _call(step, given, name)
+        require(
+            isinstance(result, Candidates) and _same([result], [given]),
+            f"{subject.name} calls {dict(subject.neutral or {})} neutral, and on {name} it "
+            "changed the candidates.",
+        )
+
+
+def needs_declared(subject: Subject) -> None:
+    """Of the ports beside the logits, a step reads those that `needs` names."""
+    for name, given in _rows():
+        step = _made(subject)
+        names = [str(getattr(need, "name", need)) for need in getattr(step, "needs", ())]
+        needs = _Needs({need: np.ones(8, np.float32) for need in names})
+        context = Context(np.array(COMMITTED), len(PROMPT), _generator(0), needs)
+        _called(step, given, context, name)
+        stolen = sorted(needs.asked - set(names))
+        require(
+            not stolen,
+            f"{_name(step)} asked for {', '.join(stolen)}, which it does not declare; say "
+            f"`needs = ({stolen[0] if stolen else ''!r},)`.",
+        )
+
+
+class _Needs(dict[str, Any]):
+    """What a step is given, and what it asked for."""
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        super().__init__(given)
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.asked.add(name)
+        return super().get(name, np.ones(8, np.float32))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.add(name)
+        return super().get(name, default)
+
+
 class _Walk:
     """A step through a fixed course of rows, each result followed by ``accept``."""
 
-    def __init__(self, step: Any) -> None:
+    def __init__(self, step: Any, *, sign: float = 1, elsewhere: int = 0) -> None:
         self.step = step
+        self.sign = sign
+        self.elsewhere = elsewhere
         self.tokens = list(COMMITTED)
 
     def go(self, calls: int, *, contrary: bool = False) -> list[Any]:
@@ -182,10 +252,12 @@ class _Walk:
         for _ in range(calls):
             at = len(self.tokens)
             name, given = rows[at % len(rows)]
-            result = _call(self.step, given, name, tokens=self.tokens, seed=at)
+            given = given.with_logits(self.sign * given.logits)
+            with global_generators(at + self.elsewhere):
+                result = _call(self.step, given, name, tokens=self.tokens, seed=at)
             left = result if isinstance(result, Candidates) else given
-            token = _winner(left) if isinstance(result, Candidates) else operator.index(result)
-            if contrary:
+            token = _winner(left) if isinstance(result, Candidates) else _index(result)
+            if contrary and len(left):
                 token = int(left.ids[np.argmin(left.logits)])
             _accept(self.step, token, left)
             self.tokens.append(token)
@@ -194,35 +266,10 @@ class _Walk:
 
     def fork(self) -> _Walk:
         step = self.step
-        fork = _Walk(step.fork() if isinstance(step, Forks) else copy.deepcopy(step))
+        copied = step.fork() if isinstance(step, Forks) else copy.deepcopy(step)
+        fork = _Walk(copied, sign=self.sign)
         fork.tokens = list(self.tokens)
         return fork
-
-
-def _checked_settings(kind: type, values: dict[str, Any]) -> Settings | None:
-    """The step's settings, which must survive JSON and have a schema."""
-    model = getattr(kind, "Settings", None)
-    if model is None:
-        require(not values, f"{kind.__name__} has no Settings, so it takes none of {values}.")
-        return None
-    require(
-        isinstance(model, type) and issubclass(model, Settings),
-        f"{kind.__name__}.Settings must be a subclass of triptych.Settings.",
-    )
-    settings: Settings = model(**values)
-    text = settings.model_dump_json()
-    try:
-        back = model.model_validate_json(text)
-    except ValueError as error:
-        raise AssertionError(
-            f"{kind.__name__}.Settings cannot be read back from its JSON {text}: {error}"
-        ) from error
-    require(back == settings, f"{kind.__name__}.Settings became {back!r} through JSON.")
-    try:
-        model.model_json_schema()
-    except Exception as error:
-        raise AssertionError(f"{kind.__name__}.Settings has no JSON Schema: {error}") from error
-    return settings
 
 
 def _rows() -> list[tuple[str, Candidates]]:
@@ -253,8 +300,13 @@ def _call(
     seed: int = 0,
 ) -> Any:
     given = Candidates(given.ids.copy(), given.logits.copy())
+    context = Context(np.array(tokens), len(PROMPT), _generator(seed))
+    return _called(step, given, context, name)
+
+
+def _called(step: Any, given: Candidates, context: Context, name: str) -> Any:
     try:
-        return step(given, Context(np.array(tokens), len(PROMPT), _generator(seed)))
+        return step(given, context)
     except Exception as error:
         raise AssertionError(
             f"{_name(step)} on {name} raised {type(error).__name__}: {error}"
@@ -277,13 +329,25 @@ def _check_token(who: str, result: Any, given: Candidates) -> None:
 
 
 def _winner(candidates: Candidates) -> int:
-    return int(candidates.ids[candidates.logits == candidates.logits.max()].min())
+    """The most likely token, the lowest id among equals; -1 of none."""
+    finite = candidates.keep(~np.isnan(candidates.logits))
+    if not len(finite):
+        return -1
+    return int(finite.ids[finite.logits == finite.logits.max()].min())
+
+
+def _index(result: Any) -> int:
+    """A token id; -1 for what is none."""
+    try:
+        return operator.index(result)
+    except TypeError:
+        return -1
 
 
 def _same(one: list[Any], other: list[Any]) -> bool:
     return all(
-        np.array_equal(a.ids, b.ids) and np.array_equal(a.logits, b.logits)
-        if isinstance(a, Candidates)
+        np.array_equal(a.ids, b.ids) and np.array_equal(a.logits, b.logits, equal_nan=True)
+        if isinstance(a, Candidates) and isinstance(b, Candidates)
         else a == b
         for a, b in zip(one, other, strict=True)
     )
@@ -297,15 +361,33 @@ def _float32(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
     return np.asarray(values, np.float32)
 
 
+def _made(subject: Subject) -> Any:
+    step = subject.make()
+    _prepare(step)
+    return step
+
+
+def _prepare(step: Any) -> None:
+    if isinstance(step, Prepares):
+        step.prepare(LETTERS)
+
+
 def _name(step: Any) -> str:
     return type(step).__name__
 
 
-@contextmanager
-def _global_generators_restored() -> Iterator[None]:
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - see check_seed
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
+CHECKS = (
+    SETTINGS,
+    Check("sound_result", sound_result),
+    Check("never_empty", never_empty),
+    Check("unique_ids", unique_ids),
+    Check("inputs_unchanged", inputs_unchanged),
+    Check("determinism_by_seed", determinism_by_seed),
+    Check("keeps_winner", keeps_winner),
+    Check("state_in_accept", state_in_accept),
+    Check("fork_continues", fork_continues),
+    Check("row_isolation", row_isolation),
+    Check("neutral_is_identity", neutral_is_identity, declares_neutral),
+    Check("needs_declared", needs_declared),
+)
+"""What a sampling step promises."""

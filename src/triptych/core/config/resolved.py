@@ -31,8 +31,8 @@ def resolved(spec: PipelineSpec, *, digests: bool = True) -> str:
         "stages": [_item(part, paths) for part in spec.stages],
         "sampler": [_item(part, paths) for part in spec.sampler],
         "strategy": _item(spec.strategy, paths, label=spec.strategy.label),
-        "stop": _plain(spec.stop, paths),
-        "session": _plain(spec.session, paths),
+        "stop": plain(spec.stop, paths),
+        "session": plain(spec.session, paths),
         "approximate": spec.approximate,
     }
     if digests:
@@ -57,7 +57,7 @@ def _root(root: Path) -> str:
 
 def _item(part: Part, paths: Paths, *, label: str | None = None) -> Any:
     """A part as an item; label: the one that goes without saying, in place of the full name."""
-    settings = _plain(part.settings, paths) if part.settings is not None else {}
+    settings = plain(part.settings, paths) if part.settings is not None else {}
     siblings: dict[str, Any] = {}
     if part.label != (label or part.name):
         siblings["as"] = part.label
@@ -77,7 +77,7 @@ def _item(part: Part, paths: Paths, *, label: str | None = None) -> Any:
     return {part.name: settings, **siblings}
 
 
-def _plain(value: Any, paths: Paths) -> Any:
+def plain(value: Any, paths: Paths) -> Any:
     """A setting as YAML has it: files by their path from the root, parts as items."""
     if isinstance(value, Part):
         return _item(value, paths)
@@ -87,9 +87,9 @@ def _plain(value: Any, paths: Paths) -> Any:
         return paths.short(value)
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
-        return {name: _plain(getattr(value, name), paths) for name in fields}
+        return {name: plain(getattr(value, name), paths) for name in fields}
     if isinstance(value, dict):
-        return {key: _plain(item, paths) for key, item in value.items()}
+        return {key: plain(item, paths) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item, paths) for item in value]
+        return [plain(item, paths) for item in value]
     return value if value is None or isinstance(value, bool | int | float) else str(value)

@@ -1,0 +1,287 @@
+"""What every cache policy promises, as checks: ``check_cache(Window, size=8)``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from triptych.core.cache import Pool
+from triptych.core.ports import Array, CachePair, Port
+from triptych.testing.check import Check, check, declares_neutral
+from triptych.testing.require import require
+from triptych.testing.settings_checks import SETTINGS
+from triptych.testing.subject import Subject
+
+HEADS, SIZE, LAYERS = 2, 3, 2
+MAX_LENGTH = 96
+LENGTHS = (7, 1, 1, 3, 1, 12, 1, 1, 1, 9, 1, 1, 1, 1)
+"""Tokens of each forward; none is longer than a policy has room for."""
+
+
+def check_cache(kind: type, **settings: Any) -> None:
+    """Check the cache policy class `kind` with these settings, as a decoder would use it.
+
+    A row that a decoder writes holds its token's index, so what a policy keeps can be read.
+    Returns None, or raises AssertionError with a sentence that says what it breaks. The promises
+    are `CHECKS`, one by one.
+    """
+    check(Subject("cache", kind, settings))
+
+
+def sound_binding(subject: Subject) -> None:
+    """A slot's pasts are the same buffers all its life, and the mask covers what is kept.
+
+    Columns beyond a row's own are zeros.
+    """
+    require(
+        isinstance(getattr(subject.make(), "exact", None), bool),
+        f"{subject.name} must say `exact = True` or `False`.",
+    )
+    run = _Run(subject)
+    first = None
+    for count in LENGTHS:
+        binding = run.forward(count)
+        names = {pair.past.name for pair in PAIRS}
+        require(
+            binding.pasts.keys() == names,
+            f"{subject.name} bound {', '.join(binding.pasts)}, not {', '.join(sorted(names))}.",
+        )
+        for name, past in binding.pasts.items():
+            fits = past.shape[0] >= 1 and past.shape[1] == HEADS and past.shape[3] == SIZE
+            require(fits, f"{subject.name} bound {name} of shape {list(past.shape)}.")
+        first = first or {name: id(past) for name, past in binding.pasts.items()}
+        require(
+            first == {name: id(past) for name, past in binding.pasts.items()},
+            f"{subject.name} bound other objects the next time; a stage's bindings stay.",
+        )
+        mask = binding.ports.get("attention_mask")
+        sound = (
+            isinstance(mask, np.ndarray)
+            and mask.dtype == np.int64
+            and mask.shape[:1] == next(iter(binding.pasts.values())).shape[:1]
+            and mask.sum() >= 1
+            and (np.diff(mask) <= 0).all()
+        )
+        require(sound, f"{subject.name} gave the attention_mask {mask!r}; ones, then zeros.")
+
+
+def never_empty(subject: Subject) -> None:
+    """There is always room for the next token, and the newest one is kept."""
+    run = _Run(subject)
+    for _ in range(MAX_LENGTH - 1):
+        run.forward(1)
+        kept = run.kept()
+        newest = run.length - 1
+        require(
+            len(kept) and kept[-1] == newest,
+            f"{subject.name} did not keep the newest token, {newest}, of {run.length}.",
+        )
+        require(run.slot.room >= 1, f"{subject.name} has no room after {run.length} tokens.")
+
+
+def unique_ids(subject: Subject) -> None:
+    """Each row is another token's, in the order of the tokens."""
+    run = _Run(subject)
+    for count in LENGTHS:
+        run.forward(count)
+        kept = run.kept()
+        ordered = kept == sorted(set(kept))
+        require(ordered, f"{subject.name} keeps rows of the tokens {kept}, not each once in order.")
+
+
+def truncates(subject: Subject) -> None:
+    """`truncate` drops what comes after, or says that it cannot."""
+    for length in (LENGTHS[0] - 2, sum(LENGTHS[:6]), sum(LENGTHS) - 1):
+        run = _Run(subject)
+        for count in LENGTHS:
+            run.forward(count)
+        if not run.slot.truncate(length):
+            continue
+        kept, run.length = run.kept(), length
+        require(
+            all(token < length for token in kept),
+            f"{subject.name} kept {kept[-1:]} when it was cut back to {length} tokens.",
+        )
+        run.forward(1)
+        again = run.kept()
+        require(
+            again[-1:] == [length],
+            f"{subject.name} went on with {again[-1:]} after it was cut back to {length} tokens.",
+        )
+
+
+def forks_apart(subject: Subject) -> None:
+    """A fork has the same rows, and neither sees what the other writes."""
+    run = _Run(subject)
+    for count in LENGTHS[:4]:
+        run.forward(count)
+    other = _Run(subject, cache=run.cache, slot=run.slot.fork(), length=run.length)
+    require(run.kept() == other.kept(), f"A fork of {subject.name} has other rows.")
+    other.mark = 1000
+    other.forward(1)
+    run.forward(1)
+    require(
+        run.kept()[-1] < other.mark <= other.kept()[-1],
+        f"{subject.name} and a fork of it write to the same rows.",
+    )
+
+
+def closes_cleanly(subject: Subject) -> None:
+    """A slot may be closed twice, and who comes after it sees nothing of it."""
+    run = _Run(subject)
+    for count in LENGTHS[:3]:
+        run.forward(count)
+    try:
+        run.slot.close()
+        run.slot.close()
+    except Exception as error:
+        raise AssertionError(f"{subject.name}: closing a slot twice raised {error!r}.") from error
+    later = _Run(subject, cache=run.cache)
+    later.forward(2)
+    require(
+        set(later.kept()) <= {0, 1},
+        f"{subject.name} leased a slot with rows of the tokens {later.kept()[:4]} after two of "
+        "its own were written.",
+    )
+
+
+def row_isolation(subject: Subject) -> None:
+    """What a slot keeps does not depend on another slot in use."""
+    alone = _Run(subject)
+    for count in LENGTHS:
+        alone.forward(count)
+    runs = [_Run(subject)]
+    runs.append(_Run(subject, cache=runs[0].cache))
+    runs[1].mark = 1000
+    for count in LENGTHS:
+        for run in runs:
+            run.forward(count)
+    mine, other = (run.kept() for run in runs)
+    apart = mine == alone.kept() and other == [token + 1000 for token in mine]
+    require(apart, f"{subject.name} keeps other rows while a second slot is in use.")
+
+
+def exact_is_true(subject: Subject) -> None:
+    """`exact` says that splits do not matter; then every token is kept."""
+    policy = subject.make()
+    if not policy.exact:
+        return
+    run = _Run(subject)
+    for count in LENGTHS:
+        run.forward(count)
+        seen = run.seen()
+        require(
+            seen == list(range(run.length)),
+            f"{subject.name} says exact, and a token saw {len(seen)} of {run.length} tokens.",
+        )
+
+
+def neutral_is_identity(subject: Subject) -> None:
+    """With the settings that it calls neutral, every token is kept."""
+    run = _Run(subject, policy=subject.make_neutral())
+    for count in LENGTHS:
+        run.forward(count)
+    require(
+        run.kept() == list(range(run.length)),
+        f"{subject.name} calls {dict(subject.neutral or {})} neutral, and keeps "
+        f"{len(run.kept())} of {run.length} tokens.",
+    )
+
+
+def _pair(layer: int, part: str) -> CachePair:
+    axes = ("B", HEADS, "max_len", SIZE)
+    past = Port(f"past_key_values.{layer}.{part}", "float32", axes)
+    return CachePair(past, Port(f"present.{layer}.{part}", "float32", axes), layer, part)
+
+
+PAIRS = tuple(_pair(layer, part) for layer in range(LAYERS) for part in ("key", "value"))
+
+
+class _Run:
+    """One sequence whose decoder writes each token's index, plus `mark`, into its row."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        *,
+        cache: Any = None,
+        slot: Any = None,
+        length: int = 0,
+        policy: Any = None,
+    ) -> None:
+        self.name = subject.name
+        self.mark = 0
+        self.length = length
+        if cache is None:
+            policy = subject.make() if policy is None else policy
+            cache = policy.make(PAIRS, MAX_LENGTH, _zeros)
+            if isinstance(cache, Pool):
+                cache.lay_out(4)
+        self.cache = cache
+        self.slot = cache.lease() if slot is None else slot
+        self._seen: list[int] = []
+
+    def forward(self, count: int) -> Any:
+        """Write so many tokens; the binding that they were written through."""
+        while count > self.slot.room:
+            room = self.slot.room
+            require(room >= 1, f"{self.name} has no room after {self.length} tokens.")
+            self._forward(room)
+            count -= room
+        return self._forward(count)
+
+    def kept(self) -> list[int]:
+        """The tokens whose rows the next one would see."""
+        binding = self.cache.bind([self.slot], [np.array([self.length])])
+        return self._rows(binding, new=1)
+
+    def seen(self) -> list[int]:
+        """The tokens that the last one saw."""
+        return self._seen
+
+    def _forward(self, count: int) -> Any:
+        index = np.arange(self.length, self.length + count)
+        binding = self.cache.bind([self.slot], [index])
+        row = binding.rows[0]
+        total = self._total(binding)
+        for past in binding.pasts.values():
+            require(
+                total <= past.shape[2],
+                f"{self.name} bound {past.shape[2]} rows for {total} tokens.",
+            )
+            past[row, :, total - count : total] = (index + self.mark)[:, None]
+        self._seen = self._rows(binding, new=0)
+        self.cache.settle([self.slot])
+        self.length += count
+        return binding
+
+    def _rows(self, binding: Any, *, new: int) -> list[int]:
+        total = self._total(binding) - new
+        pasts = [past[binding.rows[0], :, :total] for past in binding.pasts.values()]
+        tokens: Array = pasts[0][0, :, 0]
+        same = all((past == tokens[:, None]).all() for past in pasts)
+        require(same, f"{self.name} moved some of a token's rows and not the others.")
+        return [int(token) for token in tokens]
+
+    def _total(self, binding: Any) -> int:
+        return int(binding.ports["attention_mask"][binding.rows[0]].sum())
+
+
+def _zeros(shape: tuple[int, ...], dtype: str) -> Array:
+    return np.zeros(shape, dtype)
+
+
+CHECKS = (
+    SETTINGS,
+    Check("sound_binding", sound_binding),
+    Check("never_empty", never_empty),
+    Check("unique_ids", unique_ids),
+    Check("truncates", truncates),
+    Check("forks_apart", forks_apart),
+    Check("closes_cleanly", closes_cleanly),
+    Check("row_isolation", row_isolation),
+    Check("exact_is_true", exact_is_true),
+    Check("neutral_is_identity", neutral_is_identity, declares_neutral),
+)
+"""What a cache policy promises."""
