@@ -384,13 +384,18 @@ def test_a_long_prompt_alone_is_cut_less_often():
 
 
 def test_slices_keep_their_size_where_it_would_change_tokens():
-    pipeline = FakePipeline(
-        max_length=2000, policy=Window(Window.Settings(size=700, sinks=2, slack=300))
-    )
-    running = stream(pipeline, max_new_tokens=50)
+    def pipeline():
+        wide = Window(Window.Settings(size=700, sinks=2, slack=600))
+        return FakePipeline(max_length=2000, policy=wide)
+
+    long = " ".join(["1"] * 600)
+    alone, together = pipeline(), pipeline()
+    assert tokens(alone, long, max_new_tokens=1)
+    running = stream(together, max_new_tokens=50)
     next(running)
-    assert stream(pipeline, " ".join(["1"] * 600), max_new_tokens=1).reply
-    assert 600 in pipeline.stages["decode"].slices
+    assert tokens(together, long, max_new_tokens=1)
+    for one in (alone, together):
+        assert [count for count in one.stages["decode"].slices if count > 3] == [512, 88]
 
 
 def test_long_prompts_take_turns():

@@ -34,7 +34,8 @@ class Executor:
     join: asked for what others have of a sequence's prompt, before anything new enters it.
     rows: how many generations are in progress at once, and forwarded together.
     memory: what their caches may take, in bytes; None: no limit.
-    exact: results are independent of how tokens were split, as far as the caches go.
+    exact: the cache policies say that results are independent of how tokens are split; caches
+        of integers make it false, because a slice sees its own keys and values unrounded.
     evict_idle: gives back the slots of one sequence that nobody uses now; whether there was one.
     """
 
@@ -58,6 +59,12 @@ class Executor:
         if self.rows == 1:
             self.alone_because = self.alone_because or "session.max_batch is 1"
         self._step = None if self.alone_because else BatchedStep(self.wiring, self.caches)
+        # What is rounded on its way into a cache is exact for the slice that it came with alone.
+        self.exact = self.exact and all(
+            pair.past.dtype.startswith(("float", "bfloat"))
+            for wired in self.wiring.stages
+            for pair in wired.stage.cache_pairs
+        )
         self._pools = [cache for cache in self.caches.values() if isinstance(cache, Pool)]
         for pool in self._pools:
             pool.evict_idle = self.make_room

@@ -26,6 +26,9 @@ _DEFAULT_CHUNK = 2048
 _SHARED_CHUNK = 128
 """The same while others wait for their next token: as long as they wait then."""
 
+_FIXED_CHUNK = 512
+"""The same, always, where tokens depend on how a prompt is split, and may not on who is there."""
+
 _PATIENCE = 1.0
 """Seconds after which a reader looks by itself whether the loop goes on: Ctrl-C may come between
 any two steps of the one that should have told it."""
@@ -94,14 +97,15 @@ class Scheduler:
     queue and begin in their order; one alone always runs.
 
     chunk: tokens that one slice forwards at the most. While others decode it is a short one,
-        unless the file says how long or the caches are not exact, so that it would change tokens.
+        unless the file says how long, or it would change tokens because the caches are not exact.
     """
 
     def __init__(self, executor: Executor, *, chunk: int | None = None) -> None:
         self._executor = executor
         self._whole = executor.wiring.whole
-        self._chunk = executor.max_length if self._whole else chunk or _DEFAULT_CHUNK
         fixed = self._whole or not executor.exact or chunk is not None
+        usual = _DEFAULT_CHUNK if executor.exact else _FIXED_CHUNK
+        self._chunk = executor.max_length if self._whole else chunk or usual
         self._shared_chunk = self._chunk if fixed else _SHARED_CHUNK
         self._round_number = 0
         self._waiting: deque[Job] = deque()
