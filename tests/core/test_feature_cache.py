@@ -1,8 +1,10 @@
 """Features are kept by content, within a number of bytes."""
 
 import numpy as np
+import pytest
 
 from tests.fakes import FakePipeline
+from triptych.core.config.errors import ConfigError
 from triptych.core.feature_cache import FeatureCache
 
 
@@ -58,3 +60,35 @@ def test_kept_features_hold_no_more_memory_than_their_own():
     item = pipeline.prompt("1", [(2, 6, 2)]).media[0]
     kept = pipeline.executor.features.get("vision", item.digest)
     assert all(value.base is None and value.flags.c_contiguous for value in kept.values())
+
+
+def test_the_session_says_how_much_is_kept(load):
+    image = [(4, 4, 1)]
+    for said, runs in (("", 1), ("feature_cache: 100000", 1), ("feature_cache: 10", 2)):
+        pipe = load(f"session: {{{said}}}")
+        replies = [pipe.generate("1", images=image) for _ in range(2)]
+        assert len(pipe._executor.wiring.input[0].stage.runs) == runs
+        assert replies[0].tokens == replies[1].tokens
+    pipe = load("session: {feature_cache: false}")
+    for _ in range(2):
+        pipe.generate("1", images=image)
+    assert pipe._executor.features.bytes == 0
+    assert len(pipe._executor.wiring.input[0].stage.runs) == 2
+
+
+def test_a_known_picture_takes_next_to_no_time_of_vision(load):
+    pipe = load("session: {prefix_cache: true}")
+    first, second = (pipe.generate("1 2", images=[(40, 40, 1)]).timings.vision for _ in range(2))
+    assert second < first / 5
+
+
+@pytest.mark.parametrize("wrong", ["true", "-5", "much"])
+def test_a_size_that_is_none_is_refused(load, wrong):
+    with pytest.raises(ConfigError, match="session.feature_cache"):
+        load(f"session: {{feature_cache: {wrong}}}")
+
+
+@pytest.mark.parametrize("wrong", ["0", "-5", "much"])
+def test_a_wrong_prefix_cache_is_refused(load, wrong):
+    with pytest.raises(ConfigError, match="session.prefix_cache"):
+        load(f"session: {{prefix_cache: {wrong}}}")

@@ -6,6 +6,7 @@ import pytest
 
 from tests.fakes import FakePipeline, watch_slots
 from triptych import Request
+from triptych.core import pipeline
 from triptych.core.prefix_cache import WORTH_A_COPY, PrefixCache
 
 IMAGE, OTHER = (4, 4, 1), (2, 6, 2)
@@ -235,12 +236,12 @@ def test_a_closed_chat_leaves_nothing(load):
 
 
 def test_a_slot_that_a_copy_takes_is_never_that_of_what_is_copied():
-    pipeline = FakePipeline()
+    fake = FakePipeline()
     prefixes = PrefixCache(2**30, 1)
-    ended = pipeline.sequence(LONG)
-    pipeline.forward(ended)
+    ended = fake.sequence(LONG)
+    fake.forward(ended)
     prefixes.end(ended)
-    cache = pipeline.caches["decode"]
+    cache = fake.caches["decode"]
     lease = cache.lease
 
     def crowded():
@@ -249,8 +250,8 @@ def test_a_slot_that_a_copy_takes_is_never_that_of_what_is_copied():
 
     cache.lease = crowded
     beginning = " ".join(LONG.split()[:20])
-    sequence = pipeline.executor.sequence()
-    prefixes.begin(sequence, pipeline.prompt(f"{beginning} 9 9"))
+    sequence = fake.executor.sequence()
+    prefixes.begin(sequence, fake.prompt(f"{beginning} 9 9"))
     prefixes.join(sequence)
     assert sequence.forwarded == 20
     cache.lease = lease
@@ -279,3 +280,43 @@ def test_nothing_is_shared_and_slots_go_back(load, extra):
     chat.send(LONG)
     if extra == PLAIN:
         assert chat.send("1").usage.cached_tokens > 60, "a chat goes on all the same"
+
+
+# Where few tokens are computed otherwise than many
+
+
+def few(load, monkeypatch):
+    """A pipeline that is told so of its cache."""
+    monkeypatch.setattr(pipeline, "_whole_numbers", lambda wiring: True)
+    return load(SHARED)
+
+
+def test_what_is_forwarded_of_a_prompt_is_never_few_tokens(load, monkeypatch):
+    pipe = few(load, monkeypatch)
+    pipe.generate(LONG)
+    for text in (LONG, f"{LONG} 1", " ".join(LONG.split()[:40])):
+        del slices(pipe)[:]
+        reply = pipe.generate(text)
+        assert slices(pipe)[0] == pipeline.FEW_TOKENS
+        assert reply.usage.cached_tokens == reply.usage.prompt_tokens - pipeline.FEW_TOKENS
+        assert reply.tokens == alone(load, text)
+
+
+def test_replies_and_short_prompts_are_not_shared_there(load, monkeypatch):
+    pipe = few(load, monkeypatch)
+    said = pipe.generate(LONG).tokens
+    more = " ".join(map(str, [*said, *range(1, 20)]))
+    reply = pipe.generate(f"{LONG} {more} {more}")
+    assert reply.usage.cached_tokens == len(LONG.split())
+    short = " ".join(["7"] * (pipeline.FEW_TOKENS - 1))
+    assert [pipe.generate(short).usage.cached_tokens for _ in range(2)] == [0, 0]
+    assert pipe.generate(f"{short} 1 2 3 4 5 6").usage.cached_tokens == 0
+
+
+def test_a_chat_goes_on_from_its_own_replies_and_gives_them_to_nobody_there(load, monkeypatch):
+    pipe = few(load, monkeypatch)
+    chat = pipe.chat(system=LONG)
+    chat.send("1 2")
+    turn = [{"role": "system", "content": LONG}, *chat.messages[1:2]]
+    assert pipe.generate(messages=turn).usage.cached_tokens == 0
+    assert chat.send("3").usage.cached_tokens > 40

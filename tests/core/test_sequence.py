@@ -482,3 +482,17 @@ def test_a_sequence_that_is_cut_before_an_image_gets_its_rows_anew():
     sequence.append([4])
     assert sequence.align(pipeline.prompt("3 2 1", [IMAGE, IMAGE])) > 0
     same(pipeline.forward(sequence), pipeline.logits("3 2 1", [IMAGE, IMAGE]))
+
+
+def test_the_last_tokens_of_a_prompt_are_forwarded_together_where_that_matters():
+    pipeline = FakePipeline()
+    sequence = pipeline.sequence("1 2 3", [IMAGE])
+    sequence.retake = 5
+    pipeline.forward(sequence)
+    for text, images in (("1 2 4", [IMAGE]), ("1 2 4", [IMAGE]), ("1 2 4 5 6 7 8", [IMAGE])):
+        before = sequence.forwarded
+        prompt = pipeline.prompt(text, images)
+        kept = sequence.align(prompt)
+        assert kept == sequence.forwarded == sequence.reused
+        assert sequence.pending == max(5, len(prompt.tokens) - before)
+        same(pipeline.forward(sequence), pipeline.logits(text, images))

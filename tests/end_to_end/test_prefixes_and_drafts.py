@@ -57,7 +57,7 @@ def test_prefixes_change_no_token_one_after_the_other_and_together(source):
     pipe = triptych.load(source)
     replies = [pipe.generate(one) for one in requests()]
     assert [reply.tokens for reply in replies] == expected
-    assert sum(reply.usage.cached_tokens > reply.usage.image_tokens for reply in replies) >= 16
+    assert sum(reply.usage.cached_tokens > 10 for reply in replies) >= 16
     together = triptych.load(source)
     replies = together.generate_batch(requests())
     assert [reply.tokens for reply in replies] == expected

@@ -38,6 +38,10 @@ from triptych.core.wired import Wiring
 if TYPE_CHECKING:
     from triptych.core.chat import Chat
 
+FEW_TOKENS = 32
+"""Fewer tokens than these attend over keys and values in whole numbers by another kernel than more
+do, with other roundings: a draft is computed as single tokens are, and a prompt is not."""
+
 
 def load(
     source: str | Path = "sketch",
@@ -259,7 +263,7 @@ class Pipeline:
             options.max_new_tokens or self.spec.stop.max_new_tokens,
         )
         own = sequence is None
-        sequence = self._executor.sequence() if sequence is None else sequence
+        sequence = self.sequence() if sequence is None else sequence
         with self._scheduler.exclusive():
             self._prefixes.begin(sequence, prompt)
         branches = {} if branches is None else branches
@@ -270,7 +274,7 @@ class Pipeline:
             processor=self.processor,
             stop=stop,
             branches=branches,
-            new_sequence=self._executor.sequence,
+            new_sequence=self.sequence,
             company=lambda: self._scheduler.company,
             request=request,
         )
@@ -322,6 +326,7 @@ class Pipeline:
         exact = all(policy.exact for policy in assembly.policies.values())
         shares = exact and not self._executor.wiring.whole
         max_bytes = DEFAULT_BYTES if given is True else int(given)
+        self._retake = FEW_TOKENS if _whole_numbers(assembly.wiring) else 0
         prefixes = PrefixCache(max_bytes if shares else 0, _token_bytes(assembly.wiring))
         self._executor.join = prefixes.join
         self._executor.evict_idle = prefixes.evict_one
@@ -358,7 +363,9 @@ class Pipeline:
 
     def sequence(self) -> TokenSequence:
         """A new, empty sequence of this pipeline's."""
-        return self._executor.sequence()
+        sequence = self._executor.sequence()
+        sequence.retake = self._retake
+        return sequence
 
     def open(self, prompt: Prompt) -> TokenSequence:
         """A sequence that is `prompt`, begun with what the prefix cache has of it.
@@ -366,7 +373,7 @@ class Pipeline:
         For code that decodes by itself, with `logits`; `keep` gives it back. Raises InputError.
         """
         self._check_prompt(prompt)
-        sequence = self._executor.sequence()
+        sequence = self.sequence()
         with self._scheduler.exclusive():
             self._prefixes.begin(sequence, prompt)
         return sequence
@@ -415,6 +422,12 @@ class Pipeline:
             # An EOS was chosen, too, but is not part of the reply.
             logprobs=tuple(generation.chain.logprobs[: len(generation.tokens)]),
         )
+
+
+def _whole_numbers(wiring: Wiring) -> bool:
+    """Whether keys or values are kept as whole numbers."""
+    pasts = [pair.past for wired in wiring.stages for pair in wired.stage.cache_pairs]
+    return any(np.issubdtype(past.dtype, np.integer) for past in pasts)
 
 
 def _token_bytes(wiring: Wiring) -> int:

@@ -34,6 +34,9 @@ class PrefixCache:
     lose more than it gives, one that is still in use, and a chat's are copied from instead, if
     that saves `WORTH_A_COPY` tokens. What is shared is told by tokens and the content of media.
 
+    Where few tokens are computed otherwise than many (`Sequence.retake`), only prompts are shared,
+    and not replies, and the last tokens of a prompt are forwarded again, together.
+
     max_bytes: what kept sequences may hold together, the least recently used go first; 0 keeps
         none. A chat's do not count: they go only when their slots are needed.
     token_bytes: what one token takes in all caches.
@@ -57,8 +60,9 @@ class PrefixCache:
         It is in use from now on, until `end`.
         """
         self._purge(sequence)
-        if self.max_bytes:
-            best = max(self._idle, key=lambda one: one.sequence.shared_prefix(prompt), default=None)
+        if self.max_bytes and len(prompt.tokens) >= sequence.retake:
+            candidates = [one for one in self._idle if self._is_exact(one)]
+            best = max(candidates, key=lambda one: one.sequence.shared_prefix(prompt), default=None)
             if best is not None and _gives_more(best.sequence, sequence, prompt):
                 # Most recently used, so that it is there when `join` asks for it.
                 self._idle.remove(best)
@@ -80,7 +84,7 @@ class PrefixCache:
         if prompt is None:
             return
         others = [one for one in self._live.values() if one is not sequence]
-        others += [one.sequence for one in self._idle]
+        others += [one.sequence for one in self._idle if self._is_exact(one)]
         best = max(others, key=lambda one: one.shared_prefix(prompt), default=None)
         if best is None or best.shared_prefix(prompt) - sequence.reused < WORTH_A_COPY:
             return
@@ -93,6 +97,8 @@ class PrefixCache:
                 sequence.take_over(best)
             else:
                 sequence.take_over(best.copy())
+                if sequence.retake:
+                    sequence.cut_reply()
         finally:
             if idle is not None and best.caches:
                 self._idle.append(idle)
@@ -107,6 +113,10 @@ class PrefixCache:
         self._live.pop(id(sequence), None)
         self._prompts.pop(id(sequence), None)
         sequence.close_forks()
+        if sequence.retake and not owned:
+            sequence.cut_reply()
+            if sequence.prompted < sequence.retake:
+                sequence.close()
         if not owned and self._size(sequence) > self.max_bytes:
             sequence.close()
         self._purge(sequence)
@@ -124,6 +134,14 @@ class PrefixCache:
         """Give back all that is kept."""
         while self.evict_one():
             pass
+
+    @staticmethod
+    def _is_exact(one: _Idle) -> bool:
+        """Whether its rows are those of a prompt, as the same tokens in a prompt need them.
+
+        Those of a reply were forwarded one by one, which matters where there is a `retake`.
+        """
+        return not (one.owned and one.sequence.retake)
 
     @staticmethod
     def _may_be_taken(one: _Idle, prompt: Prompt) -> bool:

@@ -124,8 +124,12 @@ class Sequence:
     appended: list[Appended] = field(default_factory=list)
     given: list[int] = field(default_factory=list)
     shares_prefix: bool = True
+    retake: int = 0
+    """How many of a prompt's last tokens are forwarded together, those that are known included."""
     reused: int = 0
-    """How many tokens of the prompt that it was last aligned with were forwarded before."""
+    """How many tokens of the prompt that it was last aligned with are not forwarded again."""
+    prompted: int = 0
+    """How many tokens that prompt has."""
     _placed: list[_Placed] = field(default_factory=list)
     _forks: list[Sequence] = field(default_factory=list)
 
@@ -226,6 +230,9 @@ class Sequence:
         self._forget(shared)
         later = [item for item in prompt.media if len(item.at) and item.at[0] >= shared]
         self.append(prompt.tokens[shared:], [item.moved(-shared) for item in later])
+        self.prompted = len(prompt.tokens)
+        if self.forwarded > len(self) - self.retake:
+            kept = self._step_back(max(len(self) - self.retake, 0))
         return kept
 
     def fork(self) -> Sequence:
@@ -249,8 +256,15 @@ class Sequence:
             appended=list(self.appended),
             given=list(self.given),
             shares_prefix=self.shares_prefix,
+            retake=self.retake,
+            prompted=self.prompted,
             _placed=list(self._placed),
         )
+
+    def cut_reply(self) -> None:
+        """Keep no more than the prompt that it was last aligned with."""
+        if self.entered:
+            self.truncate(int(np.searchsorted(self.table["source"].values, self.prompted)))
 
     def take_over(self, other: Sequence) -> None:
         """Become what `other` is, which is empty from then on; nothing is copied."""
@@ -260,6 +274,7 @@ class Sequence:
             setattr(self, name, theirs)
             setattr(other, name, mine)
         self.forwarded, other.forwarded = other.forwarded, 0
+        self.prompted = other.prompted
 
     def clear(self) -> None:
         """Forget everything; the caches go back to their pools."""
@@ -303,12 +318,20 @@ class Sequence:
             return min([shared, *firsts])
         return shared
 
+    def _step_back(self, length: int) -> int:
+        """Forward the tokens from `length` on again; the table has them. Returns `length`."""
+        kept = [slot.truncate(length) for slot in self.caches.values()]
+        if all(kept):
+            self.forwarded = length
+            self.reused = self._given_until(length) if length else 0
+        return self.forwarded
+
     def _forget_rows(self) -> None:
         """Give the visual rows back that have been forwarded: no slice reads them again.
 
         A sequence that is cut back before them gets them anew, with the tokens.
         """
-        if self.forwarded >= self.entered:
+        if self.forwarded >= self.entered and not self.retake:
             for column in self.rows.values():
                 column.forget()
 
