@@ -315,3 +315,44 @@ def test_sampling_imports_neither_pydantic_nor_onnxruntime():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+class Unpicked:
+    """Greedy that goes by candidates, as every other chooser does."""
+
+    def __call__(self, candidates, context):
+        return int(candidates.ids[np.argmax(candidates.logits)])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [0.5, 2.0, 2.0, -1.0],
+        [-np.inf, -3.0, -np.inf, -2.0],
+        [1.0, np.inf, 3.0, np.inf],
+        [1.0, -np.inf, np.inf, np.inf],
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_chooser_that_picks_of_the_bare_row_chooses_what_it_would_of_candidates(row, dtype):
+    row = np.array(row, dtype)
+    picked, plain = Chain([Greedy()], seed=0), Chain([Unpicked()], seed=0)
+    assert picked.choose(row) == plain.choose(row)
+    assert picked.tokens.tolist() == plain.tokens.tolist()
+
+
+@pytest.mark.parametrize("row", [[1.0, np.nan, 2.0], [-np.inf, -np.inf], [np.nan, np.inf]])
+def test_a_bare_row_that_nothing_can_be_chosen_of_is_refused_as_ever(row):
+    chain = Chain([Greedy()], seed=0)
+    with pytest.raises(LogitsError):
+        chain.choose(np.array(row, np.float32))
+    assert not chain.tokens.size
+
+
+def test_a_pick_that_is_no_token_is_the_choosers_fault():
+    class Outside(Unpicked):
+        def pick(self, row):
+            return row.size
+
+    with pytest.raises(PluginError, match="not among its candidates"):
+        Chain([Outside()], seed=0).choose(np.zeros(3, np.float32))
