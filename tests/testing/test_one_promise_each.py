@@ -5,6 +5,7 @@ import pytest
 from tests.testing import (
     broken_caches,
     broken_datasets,
+    broken_exporters,
     broken_processors,
     broken_samplers,
     broken_stages,
@@ -41,6 +42,17 @@ def test_a_component_that_breaks_one_promise_fails_one_check(name, subject):
     assert failures(subject) == {name}
 
 
-def test_every_check_has_a_component_that_breaks_it():
-    broken = {(subject.kind, name) for name, subject in BROKEN}
+@pytest.fixture(scope="module")
+def broken_families(tmp_path_factory):
+    return broken_exporters.broken(tmp_path_factory.mktemp("bigram") / "checkpoint")
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_family_that_breaks_one_promise_fails_one_check(broken_families, number):
+    name, subject = broken_families[number]
+    assert failures(subject) == {name}
+
+
+def test_every_check_has_a_component_that_breaks_it(broken_families):
+    broken = {(subject.kind, name) for name, subject in [*BROKEN, *broken_families]}
     assert broken == {(kind, check.name) for kind in HOMES for check in checks_of(kind)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -36,6 +37,7 @@ class Dry:
         window: int = Field(0, ge=0)
 
     keeps_winner = False
+    neutral: ClassVar[Mapping[str, float]] = {"multiplier": 0.0}
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 from pydantic import Field
 
@@ -19,6 +22,7 @@ class MinNewTokens:
         count: int = Field(ge=0)
 
     keeps_winner = False
+    neutral: ClassVar[Mapping[str, int]] = {"count": 0}
 
     def __init__(self, settings: Settings) -> None:
         self.count = settings.count
@@ -49,6 +53,7 @@ class ExponentialDecayLength:
         factor: float = Field(gt=0, allow_inf_nan=False)
 
     keeps_winner = False
+    neutral: ClassVar[Mapping[str, float]] = {"factor": 1.0}
 
     def __init__(self, settings: Settings) -> None:
         self.start = settings.start

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 from pydantic import Field
 
@@ -23,6 +26,7 @@ class RepetitionPenalty:
         prompt: bool = True
 
     keeps_winner = False
+    neutral: ClassVar[Mapping[str, float]] = {"penalty": 1.0}
 
     def __init__(self, settings: Settings) -> None:
         self.penalty = settings.penalty

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
@@ -23,6 +26,7 @@ class FrequencyPenalty:
         penalty: float = Field(allow_inf_nan=False)
 
     keeps_winner = False
+    neutral: ClassVar[Mapping[str, float]] = {"penalty": 0.0}
 
     def __init__(self, settings: Settings) -> None:
         self.penalty = settings.penalty

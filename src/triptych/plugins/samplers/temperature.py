@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -35,6 +36,7 @@ class Temperature:
             return value
 
     keeps_winner = True
+    neutral: ClassVar[Mapping[str, float]] = {"temperature": 1.0}
 
     def __init__(self, settings: Settings) -> None:
         self.temperature = max(settings.temperature, _COLDEST)

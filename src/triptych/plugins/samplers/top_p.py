@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
@@ -37,6 +40,7 @@ class TopP:
         p: float = Field(gt=0, le=1)
 
     keeps_winner = True
+    neutral: ClassVar[Mapping[str, float]] = {"p": 1.0}
 
     def __init__(self, settings: Settings) -> None:
         self.p = settings.p

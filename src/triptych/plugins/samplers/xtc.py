@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 from pydantic import Field
 
@@ -27,6 +30,7 @@ class XTC:
         threshold: float = Field(0.1, gt=0, le=0.5)
 
     keeps_winner = False
+    neutral: ClassVar[Mapping[str, float]] = {"probability": 0.0}
 
     def __init__(self, settings: Settings) -> None:
         self.probability = settings.probability

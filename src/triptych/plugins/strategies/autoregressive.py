@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from typing import ClassVar
 
 from triptych.core.spans import Generation, Logits, Span
 
@@ -11,6 +12,7 @@ class Autoregressive:
     """Forward what is pending, choose a token, append it, and so on until the end."""
 
     speculates = False
+    neutral: ClassVar[Mapping[str, object]] = {}
 
     def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:
         """The strategy of one generation."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Self
+from collections.abc import Generator, Mapping
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -43,6 +43,7 @@ class PromptLookup:
             return self
 
     speculates = True
+    neutral: ClassVar[Mapping[str, object]] = {}
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
