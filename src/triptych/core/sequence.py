@@ -15,6 +15,10 @@ from triptych.core.prompt import Media, Prompt
 
 Tokens = npt.NDArray[np.int64]
 
+_TEXT = np.full(1, -1, np.int64)
+"""The visual row of a token of text: none."""
+_TEXT.flags.writeable = False
+
 
 class Column:
     """A tensor that grows along one axis, in amortised constant time."""
@@ -41,7 +45,8 @@ class Column:
 
     def between(self, start: int, stop: int) -> Array:
         """A read-only view of the rows from `start` to `stop` along the growing axis."""
-        view = self._buffer[self._range(start - self._forgotten, stop - self._forgotten)]
+        hidden = self._forgotten
+        view = self._buffer[(*self._others, slice(start - hidden, stop - hidden))]
         view.flags.writeable = False
         return view
 
@@ -187,7 +192,7 @@ class Sequence:
                 f"{self.max_length} it has room for; shorten the request, or raise "
                 "session.max_context"
             )
-        shown = tuple(item for item in media if len(item.at))
+        shown = tuple([item for item in media if len(item.at)]) if media else ()
         if self.rows:
             self._forget_rows()
         start = len(self.given)
@@ -388,6 +393,8 @@ def _first(one: Appended, count: int) -> Appended:
 
 def visual_index(tokens: int, media: Iterable[Media]) -> Tokens:
     """int64 [tokens]: the row of each media token, counted over `media` in order; -1 for text."""
+    if tokens == 1 and not media:
+        return _TEXT
     index = np.full(tokens, -1, np.int64)
     row = 0
     for item in media:

@@ -18,7 +18,7 @@ class Feeds:
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
         self._sizes = sizes
-        self._plans: dict[int, tuple[Wired, list[_Feed]]] = {}
+        self._plans: dict[int, _Plan] = {}
 
     def of(
         self, wired: Wired, ports: Mapping[str, Array], lengths: Mapping[str, int]
@@ -28,25 +28,27 @@ class Feeds:
         ports: by the pipeline's names. lengths: of the axes that vary from call to call. What the
         stage's cache writes is left out.
         """
+        plan = self._plan(wired)
+        for name in plan.required:
+            if name not in ports:
+                return None
         feeds: dict[str, Array] = {}
-        for feed in self._plan(wired):
+        for feed in plan.feeds:
             value = ports.get(feed.port)
             if value is not None:
                 feeds[feed.name] = value if feed.batched is None else value[feed.batched]
             elif feed.fill is not None:
                 feeds[feed.name] = feed.fill.of(lengths)
-            elif not feed.cached:
-                return None
         return feeds
 
-    def _plan(self, wired: Wired) -> list[_Feed]:
+    def _plan(self, wired: Wired) -> _Plan:
         known = self._plans.get(id(wired))
         if known is None:
             pasts = {pair.past.name for pair in wired.stage.cache_pairs}
             feeds = [self._feed(wired, read) for read in wired.reads if read.name not in pasts]
-            # With the stage, so that no other one can have its id.
-            known = self._plans[id(wired)] = (wired, feeds)
-        return known[1]
+            required = [feed.port for feed in feeds if feed.fill is None and not feed.cached]
+            known = self._plans[id(wired)] = _Plan(wired, tuple(required), tuple(feeds))
+        return known
 
     def _feed(self, wired: Wired, read: Read) -> _Feed:
         port, axis = read.port, read.batch_axis
@@ -57,6 +59,18 @@ class Feeds:
             None if port.absent is None else _Fill(port, self._sizes),
             bool(wired.stage.cache_pairs) and port.name in {known.name for known in CACHE_PORTS},
         )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How a stage is fed; it keeps the stage, so that no other one can have its id.
+
+    required: the ports without which it is skipped.
+    """
+
+    wired: Wired
+    required: tuple[str, ...]
+    feeds: tuple[_Feed, ...]
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ def call(wired: Wired, feeds: Mapping[str, Array]) -> dict[str, Array]:
     Raises PluginError when it raises, or writes other ports, axes or dtypes than it declares.
     """
     try:
-        given: Any = wired.stage(_cast(wired, feeds))
+        given: Any = wired.stage(_cast(wired, feeds) if wired.casts else feeds)
     except TriptychError:
         raise
     except Exception as cause:
@@ -139,8 +153,6 @@ def _checked(wired: Wired, write: Write, value: Any) -> Array:
 
 def _cast(wired: Wired, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
     """What is fed in the stage's own dtypes, where its item's `ports` gave it others."""
-    if not wired.casts:
-        return feeds
     others = {name: feeds[name].astype(dtype, copy=False) for name, dtype in wired.casts.items()}
     return {**feeds, **others}
 
