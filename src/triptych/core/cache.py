@@ -18,7 +18,7 @@ TokenIndex = npt.NDArray[np.int64]
 SlotType = TypeVar("SlotType", bound="Slot")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Binding:
     """What a stage is given for one run, by port name.
 

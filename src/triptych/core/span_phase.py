@@ -21,7 +21,15 @@ class SpanPhase:
         self._stages = wiring.span
         self._caches = caches
         self._feeds = feeds
-        self._reads = {read.port.name for wired in wiring.span for read in wired.reads}
+        rows = {name for name, port in wiring.kept.items() if "N" in port.axes}
+        # Of one token of text: what a stage that reads visual rows as well would be given.
+        reads = {
+            read.port.name
+            for wired in wiring.span
+            if not any(one.port.name in rows and one.port.absent is None for one in wired.reads)
+            for read in wired.reads
+        }
+        self._reads = tuple(reads)
         self._token = np.zeros(1, np.int64)
 
     def room(self, sequence: Sequence) -> int:
