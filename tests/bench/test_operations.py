@@ -70,6 +70,14 @@ def test_shares_leave_out_nodes_that_hold_others():
     assert shares["Mul"] == pytest.approx(0.75)
 
 
+def test_what_both_runs_took_is_left_out():
+    both = Operations(float32=30, int8=40, seconds={"Add": 3.0, "Mul": 1.0})
+    left = both.less(Operations(float32=10, int8=40, seconds={"Add": 1.0, "Mul": 2.0}))
+    assert (left.float32, left.int8) == (20, 0)
+    assert left.seconds == {"Add": 2.0, "Mul": 0.0}
+    assert left.each_of(4) == Operations(5, 0, {"Add": 0.5, "Mul": 0.0})
+
+
 def test_the_least_time_adds_both_arithmetics():
     assert Operations(float32=30, int8=40).least_seconds(10.0, 20.0) == 3 + 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from triptych.bench.contender import KINDS, Contender, Model
 from triptych.bench.floor import Limits
-from triptych.bench.measurement import Measure, Result
+from triptych.bench.measurement import DECODING, Measure, Result
 from triptych.bench.operations import Operations, count, runs_of
 from triptych.bench.plan import Plan
 from triptych.bench.prompts import prompts
@@ -60,28 +61,29 @@ def needs(
             contender.ask(
                 "open", path=model.path, threads=plan.threads, profile=folder, **model.changes
             )
-            marks: list[tuple[Measure, list[int], list[int]]] = []
+            marks: list[tuple[Measure, list[list[int]]]] = []
             for place, measure in enumerate(wanted):
-                before = _runs(contender)
+                places = [_runs(contender)]
                 if "unable" in _ask(contender, measure, vocabulary, seed=place):
                     continue
-                if measure.topic in {"decode", "sequences"}:
-                    before = _runs(contender)
-                    contender.ask("decode", count=1)
-                marks.append((measure, before, _runs(contender)))
+                places.append(_runs(contender))
+                if measure.topic in DECODING:
+                    # Steps are what more tokens take beside the first.
+                    for tokens in (1, 1 + plan.new):
+                        contender.ask("again", count=tokens)
+                        places.append(_runs(contender))
+                marks.append((measure, places))
             files = [runs_of(Path(file)) for file in contender.ask("profiles")["files"]]
-        for measure, before, after in marks:
-            seen = measure.size if measure.topic in {"decode", "sequences"} else None
-            # A session that was not there before had no runs.
-            firsts = [*before, *[0] * (len(after) - len(before))]
-            nodes = [
-                node
-                for runs, first, last in zip(files, firsts, after, strict=False)
-                for run in runs[first:last]
-                for node in run
+        for measure, places in marks:
+            stepping = measure.topic in DECODING
+            seen = measure.size if stepping else None
+            parts = [
+                count(_nodes(files, before, after), seen)
+                for before, after in itertools.pairwise(places)
             ]
-            operations = count(nodes, seen)
-            stepping = seen is not None
+            operations = parts[-1]
+            if stepping:
+                operations = operations.less(parts[-2]).each_of(plan.new)
             size = read.of(measure.size, measure.sequences) if stepping else 0
             found[measure] = Need(size, operations)
     return found
@@ -99,6 +101,20 @@ def set_floors(results: Iterable[Result], found: Mapping[Measure, Need], limits:
         if seconds:
             rate = result.measure.unit == "tokens/s"
             result.floor = result.measure.sequences / seconds if rate else seconds
+
+
+def _nodes(
+    files: list[list[list[Mapping[str, Any]]]], before: list[int], after: list[int]
+) -> list[Mapping[str, Any]]:
+    """The node events of all graphs between two marks."""
+    # A session that was not there before had no runs.
+    firsts = [*before, *[0] * (len(after) - len(before))]
+    return [
+        node
+        for runs, first, last in zip(files, firsts, after, strict=False)
+        for run in runs[first:last]
+        for node in run
+    ]
 
 
 def _runs(contender: Contender) -> list[int]:

@@ -10,6 +10,9 @@ from triptych.bench.spread import Spread, spread_of
 Topic = Literal["load", "vision", "prefill", "decode", "sequences", "memory"]
 TOPICS: tuple[Topic, ...] = ("load", "vision", "prefill", "decode", "sequences", "memory")
 
+DECODING = frozenset({"decode", "sequences"})
+"""Topics in which tokens follow a prompt that is forwarded once."""
+
 Unit = Literal["s", "tokens/s", "bytes"]
 
 

@@ -61,6 +61,19 @@ class Operations:
         """Of both."""
         return self.float32 + self.int8
 
+    def less(self, other: Operations) -> Operations:
+        """What is left without those of `other`."""
+        return Operations(
+            self.float32 - other.float32,
+            self.int8 - other.int8,
+            {op: max(took - other.seconds.get(op, 0), 0.0) for op, took in self.seconds.items()},
+        )
+
+    def each_of(self, count: int) -> Operations:
+        """The share of one of `count` equal parts."""
+        seconds = {op: took / count for op, took in self.seconds.items()}
+        return Operations(self.float32 // count, self.int8 // count, seconds)
+
     def shares(self) -> dict[str, float]:
         """Of the time of all nodes, by kind, from most to least."""
         own = {op: took for op, took in self.seconds.items() if op not in CONTAINERS}

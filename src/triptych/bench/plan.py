@@ -67,7 +67,7 @@ class Plan:
 
     def within(self, room: int) -> Plan:
         """Without the lengths that a context of `room` tokens has no place for."""
-        most = room - self.new - 1
+        most = room - self.new - 2
         return replace(
             self,
             prompts=tuple(size for size in self.prompts if size <= most),

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from triptych.bench.contender import KINDS, MACHINE, Contender, Model
 from triptych.bench.floor import Limits
-from triptych.bench.measurement import Measure, Result
+from triptych.bench.measurement import DECODING, Measure, Result
 from triptych.bench.plan import Plan
 from triptych.bench.prompts import prompts
 
@@ -23,9 +23,6 @@ LEAST_SECONDS = 0.1
 
 SHORTEST = 0.005
 """Seconds that a run is taken to last at least, so that not all too many are done."""
-
-DECODING = {"decode", "sequences"}
-"""Topics in which tokens follow a prompt that is forwarded once."""
 
 FRESH = {"load", "memory"}
 """Topics that need a new process for each value."""
