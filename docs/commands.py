@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import typer.main
-
-from triptych.cli.main import app
+from triptych.cli.main import command
 
 MARK = "<!-- commands -->"
 
@@ -18,15 +16,14 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def listing() -> str:
     """Every verb with what it does and its arguments and flags, as Markdown."""
-    group: Any = typer.main.get_command(app)
-    return "\n\n".join(_section(name, command) for name, command in group.commands.items())
+    return "\n\n".join(_section(name, verb) for name, verb in command().commands.items())
 
 
-def _section(name: str, command: Any) -> str:
-    about = (command.help or "").replace("\b", "").strip()
+def _section(name: str, verb: Any) -> str:
+    about = (verb.help or "").replace("\b", "").strip()
     rows = [
         f"| {_shown(parameter)} | {_cell(parameter.help or '')} |"
-        for parameter in command.params
+        for parameter in verb.params
         if not parameter.hidden
     ]
     return "\n".join([f"### `triptych {name}`", "", about, "", "| | |", "|---|---|", *rows])

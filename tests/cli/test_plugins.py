@@ -43,7 +43,10 @@ def test_the_table_has_a_line_for_every_component(triptych):
     assert sorted(row[0] for row in rows) == sorted(name for _, name in built_in())
     (top_p,) = [row for row in rows if row[0] == "top_p"]
     assert top_p[1:4] == ["sampler", "triptych", package.__version__]
-    assert " ".join(top_p[4:]) == Catalog().find("samplers", "top_p").component.summary
+    summary = Catalog().find("samplers", "top_p").component.summary
+    assert " ".join(top_p[4:]) == f"{summary} p"
+    (window,) = [" ".join(row) for row in rows if row[0] == "window"]
+    assert window.endswith(" size sinks=4 slack=64")
 
 
 def test_json_has_the_same_and_the_faults(triptych, plugin_file):
@@ -62,6 +65,7 @@ def test_json_has_the_same_and_the_faults(triptych, plugin_file):
             "file": str(good),
             "summary": "a floor under the winner",
             "main": "p",
+            "settings": {"p": {"type": "number", "required": True, "main": True, "default": None}},
         }
     ]
     (fault,) = found["faults"]

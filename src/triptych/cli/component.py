@@ -61,23 +61,35 @@ def details(entry: Entry) -> dict[str, Any]:
 
     target = entry.load()
     schema = _schema(target)
-    settings = {
-        name: {
-            "type": _type(form),
-            "required": name in schema.get("required", []),
-            "main": name == entry.component.main,
-            "default": form.get("default"),
-        }
-        for name, form in schema.get("properties", {}).items()
-    }
     return {
         "kind": SINGULAR[entry.kind],
         "role": entry.role,
         "description": inspect.getdoc(target) or "",
         "about_settings": schema.get("description", ""),
-        "settings": settings,
+        "settings": settings(entry),
         "example": _example(entry, schema),
     }
+
+
+def settings(entry: Entry) -> dict[str, dict[str, Any]]:
+    """Its settings by name: type, default, whether it is required. Raises PluginFault."""
+    target = entry.load()
+    schema = _schema(target)
+    return {
+        name: {
+            "type": _type(form),
+            "required": name in schema.get("required", []),
+            "main": name == entry.component.main,
+            "default": form.get("default", _made_default(target, name)),
+        }
+        for name, form in schema.get("properties", {}).items()
+    }
+
+
+def _made_default(target: Any, name: str) -> Any:
+    """The empty list or mapping that a schema leaves out."""
+    made = target.Settings.model_fields[name].default_factory
+    return made() if made in (list, dict) else None
 
 
 def _schema(target: type) -> dict[str, Any]:

@@ -73,8 +73,8 @@ def _run(argv: Sequence[str]) -> int:
         sys.stdin.reconfigure(errors="strict")
     asked = argv[0] if argv else None
     try:
-        command = _command(asked if asked in VERBS else None)
-        code = command.main(argv, prog_name="triptych", standalone_mode=False)
+        asked_for = command(asked if asked in VERBS else None)
+        code = asked_for.main(argv, prog_name="triptych", standalone_mode=False)
     except typer.TyperException as error:
         return _refuse(error)
     except (typer.Abort, KeyboardInterrupt):
@@ -85,7 +85,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 @cache
-def _command(verb: str | None) -> Any:
+def command(verb: str | None = None) -> Any:
     """The app as typer runs it, with one verb or with all."""
     app = typer.Typer(
         no_args_is_help=True,

@@ -206,7 +206,8 @@ def _importing(component: str) -> str:
 def templates() -> Iterator[Path]:
     """Every template."""
     root = Path(str(files("triptych.cli") / "templates"))
-    yield from sorted(path for path in root.rglob("*") if path.is_file())
+    # An installer compiles what ends with .py.
+    yield from sorted(path for path in root.rglob("*") if path.is_file() and path.suffix != ".pyc")
 
 
 def _name(kind: str, name: str | None) -> str:

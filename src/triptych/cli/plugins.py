@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -100,18 +100,35 @@ def _print_table(entries: Sequence[Entry]) -> None:
     for column in ("name", "kind", "owner", "version"):
         table.add_column(column, no_wrap=True)
     table.add_column("summary")
+    table.add_column("settings")
     for entry in entries:
         row = _plain(entry)
         cells = [row[column] or "" for column in ("name", "kind", "owner", "version", "summary")]
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(Text, [*cells, _settings(row["settings"])]))
     table_console().print(table)
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    """Each setting with its default, or a bare name where it must be given."""
+    said = (
+        name if one["required"] else f"{name}={json_text.dumps(one['default'], ensure_ascii=False)}"
+        for name, one in settings.items()
+    )
+    return " ".join(said)
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
     """An entry as JSON; what is built in comes from triptych itself."""
+    from triptych.cli.component import settings
     from triptych.core.catalog import SINGULAR
+    from triptych.core.entry import PluginFault
 
     built_in = entry.owner is None
+    try:
+        found = settings(entry)
+    except PluginFault:
+        # An exporter without the extra; its name shows the fault.
+        found = {}
     return {
         "name": entry.full_name,
         "kind": SINGULAR[entry.kind],
@@ -121,6 +138,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
         "file": str(entry.origin.file) if entry.origin.file else None,
         "summary": entry.component.summary,
         "main": entry.component.main,
+        "settings": found,
     }
 
 

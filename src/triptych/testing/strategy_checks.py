@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from triptych.core.errors import InputError
+from triptych.core.prompt import Prompt
+from triptych.core.request import Request
 from triptych.core.sampling import Candidates, Chain, Context
 from triptych.core.sequence import Sequence
 from triptych.core.spans import Logits, Span
@@ -19,6 +21,8 @@ from triptych.testing.settings_checks import SETTINGS
 from triptych.testing.subject import Subject
 
 PROMPTS = ((3, 1, 4, 1, 5, 9, 2, 6), (2, 7, 1, 8, 2, 8, 1, 8))
+SIGNS = 12
+"""The decoder's vocabulary."""
 TOKENS = 24
 """How long the replies are."""
 MOST_PASSES = 200 * TOKENS
@@ -28,6 +32,7 @@ MOST_PASSES = 200 * TOKENS
 def check_strategy(kind: type, **settings: Any) -> None:
     """Check the strategy class `kind` with these settings, on a `FakeDecoder`.
 
+    One that has `load` is given a processor whose tokens are letters, 12 of them.
     Returns None, or raises AssertionError with a sentence that says what it breaks. The promises
     are `CHECKS`, one by one.
     """
@@ -37,7 +42,7 @@ def check_strategy(kind: type, **settings: Any) -> None:
 def never_empty(subject: Subject) -> None:
     """A strategy yields spans until it has emitted the last token, and then returns."""
     for steps in CHAINS:
-        run = _Run(subject, subject.make(), steps())
+        run = _Run(subject, _loaded(subject.make()), steps())
         run.go()
         require(
             run.generation.ended,
@@ -48,7 +53,7 @@ def never_empty(subject: Subject) -> None:
 
 def sound_spans(subject: Subject) -> None:
     """A strategy asks for no more rows than there are pending tokens, and one at least."""
-    run = _Run(subject, subject.make(), [Draws()])
+    run = _Run(subject, _loaded(subject.make()), [Draws()])
     run.go()
     require(
         not run.unsound,
@@ -59,7 +64,7 @@ def sound_spans(subject: Subject) -> None:
 
 def commits_what_it_emits(subject: Subject) -> None:
     """The tokens that are emitted are those that the chain has committed, in order."""
-    run = _Run(subject, subject.make(), [Draws()])
+    run = _Run(subject, _loaded(subject.make()), [Draws()])
     run.go()
     committed = run.chain.tokens[run.chain.prompt_length :].tolist()
     emitted = run.generation.emitted
@@ -73,7 +78,7 @@ def commits_what_it_emits(subject: Subject) -> None:
 def stays_in_room(subject: Subject) -> None:
     """A strategy never appends more than the sequence has room for."""
     for room in range(1, 6):
-        run = _Run(subject, subject.make(), [Greedy()], room=room)
+        run = _Run(subject, _loaded(subject.make()), [Greedy()], room=room)
         try:
             run.go()
         except InputError as error:
@@ -85,7 +90,7 @@ def stays_in_room(subject: Subject) -> None:
 
 def inputs_unchanged(subject: Subject) -> None:
     """The logits that a strategy is sent are as they were."""
-    run = _Run(subject, subject.make(), [Draws()])
+    run = _Run(subject, _loaded(subject.make()), [Draws()])
     run.go()
     require(
         not run.spoiled,
@@ -95,7 +100,7 @@ def inputs_unchanged(subject: Subject) -> None:
 
 def determinism_by_seed(subject: Subject) -> None:
     """One seed gives one reply, whatever state other generators are in."""
-    runs = [_Run(subject, subject.make(), [Draws()], elsewhere=seed) for seed in (1, 2)]
+    runs = [_Run(subject, _loaded(subject.make()), [Draws()], elsewhere=seed) for seed in (1, 2)]
     for run in runs:
         run.go()
     require(
@@ -109,10 +114,10 @@ def row_isolation(subject: Subject) -> None:
     """A reply does not depend on another that is decoded beside it, nor on one before."""
     alone = []
     for prompt in PROMPTS:
-        run = _Run(subject, subject.make(), [Draws()], prompt=prompt)
+        run = _Run(subject, _loaded(subject.make()), [Draws()], prompt=prompt)
         run.go()
         alone.append(run.generation.emitted)
-    one = subject.make()
+    one = _loaded(subject.make())
     runs = [_Run(subject, one, [Draws()], prompt=prompt) for prompt in PROMPTS]
     going = list(runs)
     while going:
@@ -129,13 +134,39 @@ def neutral_is_identity(subject: Subject) -> None:
     """With the settings that it calls neutral, the tokens are those of plain decoding."""
     for steps in CHAINS:
         plain = _plain(steps())
-        run = _Run(subject, subject.make_neutral(), steps())
+        run = _Run(subject, _loaded(subject.make_neutral()), steps())
         run.go()
         require(
             run.generation.emitted == plain,
             f"{subject.name} calls {dict(subject.neutral or {})} neutral, and gave other tokens "
             "than one token per forward pass.",
         )
+
+
+class Letters:
+    """A processor for strategies that have `load`: a letter's token is its place, modulo 12."""
+
+    offers = ()
+    eos_ids: frozenset[int] = frozenset()
+    max_context = None
+
+    def prompt(self, request: Request) -> Prompt:
+        """The letters of a request."""
+        return Prompt(np.array(self.encode(request.text or ""), np.int64))
+
+    def encode(self, text: str) -> list[int]:
+        """The letters' tokens."""
+        return [ord(letter) % SIGNS for letter in text]
+
+    def decode(self, tokens: Row[int]) -> str:
+        """A letter for each."""
+        return "".join(chr(ord("a") + token) for token in tokens)
+
+
+def _loaded(strategy: Any) -> Any:
+    if hasattr(strategy, "load"):
+        strategy.load(Letters())
+    return strategy
 
 
 class Greedy:

@@ -1,0 +1,1 @@
+"""A sampling step that bends the distribution."""

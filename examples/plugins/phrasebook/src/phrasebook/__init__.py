@@ -1,0 +1,1 @@
+"""A strategy that drafts phrases which replies often have."""

@@ -1,0 +1,1 @@
+"""A stage that prunes visual tokens which look like the rest."""
