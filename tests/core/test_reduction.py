@@ -197,7 +197,8 @@ def test_a_pruned_prompt_equals_a_run_on_inputs_pruned_by_hand(nth, chunk):
 
     pipeline = FakePipeline(fake_stages(("mrope", "prune", keeps(choose))), chunk=chunk)
     pruned = pipeline.logits("1 2 3", IMAGES, tail=2)
-    same(pruned, pruned_by_hand("1 2 3", IMAGES, choose(7), tail=2))
+    by_image = np.concatenate([choose(4), choose(3)])
+    same(pruned, pruned_by_hand("1 2 3", IMAGES, by_image, tail=2))
     assert np.abs(pruned - FakePipeline().logits("1 2 3", IMAGES, tail=2)).max() > 0.01
 
 
@@ -227,7 +228,7 @@ def test_reducers_that_follow_each_other_see_what_is_left():
         fake_stages(("mrope", "first", keeps(half)), ("first", "second", keeps(half)))
     )
     pipeline.logits("1", IMAGES)
-    assert seen == [7, 4]
+    assert seen == [4, 3, 2, 2]
 
 
 def test_merged_rows_reach_the_decoder():
@@ -239,10 +240,11 @@ def test_merged_rows_reach_the_decoder():
     pipeline.executor.enter(sequence, Clock())
     whole = FakePipeline().executor.probe(pipeline.prompt("1", IMAGES), "image_features")
     features = whole["image_features"]
-    same(sequence.rows["image_features"].values, features.mean(0, keepdims=True))
-    assert sequence.rows["deepstack_features"].values.shape == (2, 1, HIDDEN)
-    # One visual row is left, the first of the first image.
-    assert sequence.table["visual_index"].values.tolist() == [-1, 0, -1, -1, -1, -1]
+    means = [features[:4].mean(0), features[4:].mean(0)]
+    same(sequence.rows["image_features"].values, np.stack(means))
+    assert sequence.rows["deepstack_features"].values.shape == (2, 2, HIDDEN)
+    # Of each image the first visual row is left.
+    assert sequence.table["visual_index"].values.tolist() == [-1, 0, -1, -1, 1, -1, -1]
     assert np.isfinite(pipeline.forward(sequence)).all()
 
 
@@ -262,14 +264,83 @@ def test_a_reducer_is_skipped_for_text():
     FakePipeline(fake_stages(("mrope", "prune", stage))).logits("1 2 3")
 
 
-def test_rows_are_chosen_over_all_images_of_what_enters():
+DIGEST, SOURCE_ROW, MEDIA_INDEX = (
+    Port("media_digest", "uint8", ("N", 16)),
+    Port("source_row", "int64", ("N",)),
+    Port("media_index", "int64", ("N",)),
+)
+TOKENS = Port("visual_index", "int64", ("S",))
+
+
+def watches(reads, seen):
+    """A reducer that keeps every other row, and notes what it was given."""
+
+    def call(**ports):
+        seen.append({name: value.tolist() for name, value in ports.items()})
+        return {"keep_rows": np.arange(len(ports["image_features"])) % 2 == 0}
+
+    return FakeStage([FEATURES, *reads], [KEEP], call)
+
+
+def test_a_reducer_looks_at_one_image_at_a_time():
     seen = []
-    stage = keeps(lambda rows: seen.append(rows) or np.ones(rows, bool))
-    pipeline = FakePipeline(fake_stages(("vision", "prune", stage)), changes={})
-    with_grids = pipeline.sequence("1", IMAGES)
-    pipeline.forward(with_grids)
+    grids = Port("image_grid_thw", "int64", ("images", 3))
+    pipeline = FakePipeline(
+        fake_stages(("mrope", "prune", watches([grids, SOURCE_ROW, DIGEST], seen)))
+    )
+    prompt = pipeline.prompt("1", [*IMAGES, IMAGES[0]])
+    pipeline.executor.probe(prompt, "next_position")
+    assert [one["image_grid_thw"] for one in seen] == [[[1, 4, 4]], [[1, 2, 6]], [[1, 4, 4]]]
+    assert [one["source_row"] for one in seen] == [[0, 1, 2, 3], [0, 1, 2], [0, 1, 2, 3]]
+    digests = [[bytes(row).hex() for row in one["media_digest"]] for one in seen]
+    assert digests == [[item.digest] * len(item.at) for item in prompt.media]
+
+
+def test_a_reducer_that_follows_another_knows_which_rows_are_left():
+    seen = []
+    first = keeps(lambda rows: np.arange(rows) != 1)
+    second = watches([SOURCE_ROW], seen)
+    pipeline = FakePipeline(fake_stages(("mrope", "first", first), ("first", "second", second)))
     pipeline.logits("1", IMAGES)
-    assert seen == [7, 7], "and for every request, whatever is known of its images"
+    assert [one["source_row"] for one in seen] == [[0, 2, 3], [0, 2]]
+
+
+def test_an_image_without_rows_is_not_asked_about():
+    seen = []
+    first = keeps(lambda rows: np.full(rows, rows == 3))
+    pipeline = FakePipeline(
+        fake_stages(("mrope", "first", first), ("first", "second", watches([SOURCE_ROW], seen)))
+    )
+    pipeline.logits("1", IMAGES)
+    assert [one["source_row"] for one in seen] == [[0, 1, 2]]
+
+
+def test_a_reducer_that_reads_tokens_sees_all_that_enters():
+    seen = []
+    stage = watches([TOKENS, MEDIA_INDEX, SOURCE_ROW], seen)
+    pipeline = FakePipeline(fake_stages(("mrope", "prune", stage)))
+    pipeline.logits("1", IMAGES)
+    [one] = seen
+    assert one["media_index"] == [0, 0, 0, 0, 1, 1, 1]
+    assert one["source_row"] == [0, 1, 2, 3, 0, 1, 2]
+
+
+def test_what_stays_of_an_image_does_not_depend_on_its_company():
+    def strongest(image_features):
+        norms = np.linalg.norm(image_features, axis=1)
+        return {"keep_rows": norms > np.median(norms)}
+
+    pipeline = FakePipeline(
+        fake_stages(("mrope", "prune", FakeStage([FEATURES], [KEEP], strongest)))
+    )
+    both = pipeline.sequence("1", IMAGES)
+    pipeline.executor.enter(both, Clock())
+    alone = []
+    for image in IMAGES:
+        sequence = pipeline.sequence("1", [image])
+        pipeline.executor.enter(sequence, Clock())
+        alone.append(sequence.rows["image_features"].values)
+    same(both.rows["image_features"].values, np.concatenate(alone))
 
 
 def test_positions_after_a_reducer_are_refused():
@@ -284,15 +355,15 @@ def test_positions_after_a_reducer_are_refused():
     [
         (
             keeps(lambda rows: np.ones(rows + 1, bool)),
-            "stage reduce wrote 'keep_rows' with 8 merged visual rows, where 7 entered",
+            "stage reduce wrote 'keep_rows' with 5 merged visual rows, where 4 entered",
         ),
         (
             keeps(lambda rows: np.ones(rows, np.int64)),
-            "stage reduce wrote 'keep_rows' as int64 [7], but declares keep_rows bool [N]",
+            "stage reduce wrote 'keep_rows' as int64 [4], but declares keep_rows bool [N]",
         ),
         (
             merges(lambda rows: (np.arange(rows), np.ones(3))),
-            "stage reduce wrote 'merge_weights' with 3 merged visual rows, where 7 entered",
+            "stage reduce wrote 'merge_weights' with 3 merged visual rows, where 4 entered",
         ),
         (
             merges(lambda rows: (np.arange(rows), np.zeros(rows))),

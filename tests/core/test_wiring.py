@@ -252,8 +252,8 @@ def test_a_port_of_the_spans_that_is_read_on_input():
     assert message(fake_stages(("vision", "early", early))) == (
         "2:5: stages.early: reads 'inputs_embeds', which embed writes only for each span; this "
         "stage runs before, on what enters\n"
-        "  known: deepstack_features, image_features, image_grid_thw, input_ids, pixel_values, "
-        "start_position, visual_index"
+        "  known: deepstack_features, image_features, image_grid_thw, input_ids, media_digest, "
+        "media_index, pixel_values, source_row, start_position, visual_index"
     )
 
 

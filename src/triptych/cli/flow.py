@@ -120,9 +120,10 @@ class _Walk:
     written: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from triptych.core.wired import INPUT_PORTS, SPAN_PORTS
+        from triptych.core.wired import INPUT_PORTS, MEDIA_INDEX, MEDIA_PORTS, SPAN_PORTS
 
-        self.written |= {port.name: CORE for port in (*INPUT_PORTS, *SPAN_PORTS)}
+        own = (*INPUT_PORTS, *MEDIA_PORTS, MEDIA_INDEX, *SPAN_PORTS)
+        self.written |= {port.name: CORE for port in own}
         self.written |= {port.name: PROCESSOR for port in self.assembly.processor.offers}
 
     def step(self, wired: Wired) -> Step:

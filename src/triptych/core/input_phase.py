@@ -10,14 +10,24 @@ import numpy as np
 from triptych.core.clock import Clock
 from triptych.core.errors import PluginError
 from triptych.core.feature_cache import FeatureCache
-from triptych.core.media_stages import MediaStages, media_port
+from triptych.core.item_reducers import ItemReducers
+from triptych.core.media_stages import MediaStages, media_index, media_port
 from triptych.core.ports import AXES, Array, Port
 from triptych.core.prompt import Media
 from triptych.core.reduction import ReductionError, keep_rows, merge_rows
 from triptych.core.sequence import Appended, Column, visual_index
 from triptych.core.sequence import Sequence as TokenSequence
 from triptych.core.stage_call import Feeds, call
-from triptych.core.wired import INPUT_PORTS, MEDIA_AXES, REDUCTIONS, SOURCE, Wired, Wiring
+from triptych.core.wired import (
+    INPUT_PORTS,
+    MEDIA_AXES,
+    MEDIA_INDEX,
+    MEDIA_PORTS,
+    REDUCTIONS,
+    SOURCE,
+    Wired,
+    Wiring,
+)
 
 _NEXT_POSITION = Port("next_position", "int64", ("S",))
 _FIRST_POSITION = np.zeros(1, np.int64)
@@ -38,13 +48,23 @@ class InputPhase:
     ) -> None:
         self._stages = tuple(_Entry(wired) for wired in wiring.input)
         self._offers = offers
+        self._of_rows = [port for port in MEDIA_PORTS if _read(wiring.input, port.name)]
         self._feeds = feeds
         self._media = MediaStages(wiring.input, features)
         self.declared = {
-            port.name: port for port in (*INPUT_PORTS, *offers, SOURCE, _NEXT_POSITION)
+            port.name: port
+            for port in (
+                *INPUT_PORTS,
+                *offers,
+                *MEDIA_PORTS,
+                MEDIA_INDEX,
+                SOURCE,
+                _NEXT_POSITION,
+            )
         }
         for wired in wiring.input:
             self.declared.update({write.port.name: write.port for write in wired.writes})
+        self._items = ItemReducers(self._media, feeds, self.declared)
         self._columns = _places(self.declared, "S")
         self._rows = _places(wiring.kept, "N")
 
@@ -69,6 +89,8 @@ class InputPhase:
             "start_position": start,
             "source": np.arange(new.start, new.start + count),
         }
+        if new.media:
+            ports.update(self._said_of_rows(new.media))
         lengths = {"S": count, **_NO_MEDIA}
         for entry in self._stages[:stages]:
             wired = entry.wired
@@ -80,13 +102,9 @@ class InputPhase:
                     entry.check_lengths(written, ports["visual_index"])
                     ports.update(written)
                 continue
-            if new.media:
-                self._offer(wired, ports, new.media)
-            feeds = self._feeds.of(wired, ports, lengths)
-            if feeds is not None:
-                written = call(wired, feeds)
-                entry.check_lengths(written, ports["visual_index"])
-                ports.update(written)
+            made = self._written(entry, ports, new.media, lengths)
+            if made:
+                ports.update(made)
                 if entry.reduces:
                     ports = self._reduced(wired, ports)
                     lengths["S"] = len(ports["input_ids"])
@@ -112,6 +130,31 @@ class InputPhase:
                 _grow(sequence.table, name, values[name], axis, tokens_before)
             elif name in sequence.table:
                 sequence.table[name].extend_with_zeros(count)
+
+    def _written(
+        self,
+        entry: _Entry,
+        ports: dict[str, Array],
+        media: Sequence[Media],
+        lengths: Mapping[str, int],
+    ) -> Mapping[str, Array]:
+        """What a stage makes of all that enters; nothing when it is skipped."""
+        wired = entry.wired
+        if media and wired.per_item:
+            return self._items.written(wired, ports, media)
+        if media:
+            self._offer(wired, ports, media)
+        feeds = self._feeds.of(wired, ports, lengths)
+        if feeds is None:
+            return {}
+        written = call(wired, feeds)
+        entry.check_lengths(written, ports["visual_index"])
+        return written
+
+    def _said_of_rows(self, media: Sequence[Media]) -> dict[str, Array]:
+        """What the core says of visual rows: before any is dropped, so that this goes with it."""
+        said = {port.name: media_port(media, port) for port in self._of_rows}
+        return {**said, MEDIA_INDEX.name: media_index(media)}
 
     def _offer(self, wired: Wired, ports: dict[str, Array], media: Sequence[Media]) -> None:
         """Compute the media ports that a stage reads."""
@@ -157,6 +200,13 @@ class _Entry:
                     f"stage {self.wired.label} wrote {write.name!r} with {given} {AXES[axis]}, "
                     f"where {length} entered"
                 )
+
+
+def _read(stages: Sequence[Wired], port: str) -> bool:
+    """Whether a stage that runs on what enters, and not once for each medium, reads `port`."""
+    return any(
+        read.port.name == port for wired in stages if not wired.per_media for read in wired.reads
+    )
 
 
 def _places(ports: Mapping[str, Port], axis: str) -> list[tuple[str, int]]:

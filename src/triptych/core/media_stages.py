@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from triptych.core.errors import PluginError, TriptychError
 from triptych.core.feature_cache import FeatureCache
 from triptych.core.ports import Array, Axis, Port
-from triptych.core.prompt import Media
+from triptych.core.prompt import DIGEST_BYTES, Media, digest_of
 from triptych.core.stage_call import call
 from triptych.core.wired import MEDIA_AXES, Wired
 
@@ -46,7 +46,7 @@ class MediaStages:
     def _computed(self, wired: Wired, media: Sequence[Media]) -> dict[str, dict[str, Array]]:
         """Run the stage once over items; its results split by item, and kept."""
         given = [
-            {read.port.name: self._given(item, read.port.name, wired) for read in wired.reads}
+            {read.port.name: self.given(item, read.port.name, wired) for read in wired.reads}
             for item in media
         ]
         written = call(
@@ -79,7 +79,7 @@ class MediaStages:
             self._features.put(wired.label, digest, result)
         return results
 
-    def _given(self, item: Media, name: str, reader: Wired) -> Array:
+    def given(self, item: Media, name: str, reader: Wired) -> Array:
         """A port of one item as `reader` finds it.
 
         That is what the last stage before it made of the port, else the processor's own.
@@ -98,7 +98,14 @@ def media_port(media: Sequence[Media], port: Port) -> Array:
     return _joined([_offered(item, port.name) for item in media], port)
 
 
+def media_index(media: Sequence[Media]) -> Array:
+    """int64 [N]: which of `media` each of their visual rows belongs to."""
+    return np.repeat(np.arange(len(media)), [len(item.at) for item in media])
+
+
 def _offered(item: Media, name: str) -> Array:
+    if name in _OF_ROWS:
+        return _OF_ROWS[name](item)
     try:
         ports = item.ports
     except TriptychError:
@@ -110,6 +117,25 @@ def _offered(item: Media, name: str) -> Array:
     if name not in ports:
         raise PluginError(f"the processor offers {name!r} and did not compute it")
     return ports[name]
+
+
+def _digests(item: Media) -> Array:
+    """uint8 [N, 16]: the item's digest, for each of its rows."""
+    try:
+        digest = bytes.fromhex(item.digest)
+    except ValueError:
+        digest = b""
+    if len(digest) != DIGEST_BYTES:
+        # A processor of somebody else's may call its media what it likes.
+        digest = bytes.fromhex(digest_of(item.digest))
+    return np.tile(np.frombuffer(digest, np.uint8), (len(item.at), 1))
+
+
+_OF_ROWS: dict[str, Callable[[Media], Array]] = {
+    "media_digest": _digests,
+    "source_row": lambda item: np.arange(len(item.at)),
+}
+"""`MEDIA_PORTS` of one item."""
 
 
 def _joined(parts: Sequence[Array], port: Port) -> Array:

@@ -33,7 +33,7 @@ from triptych.core.scheduler import Job, Scheduler
 from triptych.core.sequence import Sequence as TokenSequence
 from triptych.core.spans import Span, Strategy
 from triptych.core.stream import Stream
-from triptych.core.wired import Wiring
+from triptych.core.wired import MEDIA_PORTS, Wiring
 
 if TYPE_CHECKING:
     from triptych.core.chat import Chat
@@ -354,7 +354,7 @@ class Pipeline:
 
     def _looks_at_media(self) -> bool:
         """Whether a stage reads media; one that only places them (positions) does not look."""
-        offered = {port.name for port in self._executor.offers}
+        offered = {port.name for port in (*self._executor.offers, *MEDIA_PORTS)}
         return any(
             offered & {read.port.name for read in wired.reads}
             and "next_position" not in {write.port.name for write in wired.writes}

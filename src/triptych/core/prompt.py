@@ -86,9 +86,12 @@ class Processor(Protocol):
         ...
 
 
+DIGEST_BYTES = 16
+
+
 def digest_of(*parts: object) -> str:
     """A hex content digest (BLAKE2b, 128 bit) over byte strings, and the text of all else."""
-    hasher = hashlib.blake2b(digest_size=16)
+    hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
         data = part if isinstance(part, bytes) else str(part).encode()
         hasher.update(len(data).to_bytes(8, "little"))

@@ -40,6 +40,12 @@ def keep_rows(
     return kept
 
 
+def check_targets(target: npt.NDArray[np.int64]) -> None:
+    """Raises ReductionError when a row joins one that is not there, or is merged away itself."""
+    if ((target < 0) | (target >= len(target))).any() or (target[target] != target).any():
+        raise ReductionError("merge_rows in which a row joins one that does not stay itself")
+
+
 def merge_rows(
     ports: Mapping[str, Array],
     declared: Mapping[str, Port],
@@ -53,8 +59,7 @@ def merge_rows(
     Raises ReductionError when a target is itself merged away, or a weight is not positive.
     """
     rows = np.arange(len(target))
-    if ((target < 0) | (target >= len(target))).any() or (target[target] != target).any():
-        raise ReductionError("merge_rows in which a row joins one that does not stay itself")
+    check_targets(target)
     if not (np.isfinite(weights) & (weights > 0)).all():
         raise ReductionError("merge_weights that are not above zero")
     total = np.bincount(target, weights, len(target))

@@ -23,6 +23,16 @@ SPAN_PORTS = (Port("logit_index", "int64", ("R",)),)
 CACHE_PORTS = (Port("attention_mask", "int64", ("B", "total")),)
 """What a cache writes for its own stage, beside the past tensors."""
 
+MEDIA_PORTS = (
+    Port("media_digest", "uint8", ("N", 16)),
+    Port("source_row", "int64", ("N",)),
+)
+"""What the core says of each visual row: the digest of its medium's content, and which of the
+medium's rows it was, before any was dropped. Offered like the processor's ports, per medium."""
+
+MEDIA_INDEX = Port("media_index", "int64", ("N",))
+"""The core's own: which of the media that enter together each visual row belongs to."""
+
 SOURCE = Port("source", "int64", ("S",))
 """The core's own column: where a token stood in the prompt, before any was pruned."""
 
@@ -71,6 +81,8 @@ class Wired:
     """A stage in its place.
 
     per_media: it reads nothing but ports of media, so its results belong to each item.
+    per_item: a reducer that looks at visual rows and their media alone, so it is called for each
+        item by itself.
     seen: axes and dtype of each output that was found to be what it declares.
     """
 
@@ -79,6 +91,7 @@ class Wired:
     reads: tuple[Read, ...]
     writes: tuple[Write, ...]
     per_media: bool = False
+    per_item: bool = False
     seen: dict[str, tuple[int, Any]] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property

@@ -19,6 +19,8 @@ from triptych.core.wired import (
     CORE_READS,
     INPUT_PORTS,
     MEDIA_AXES,
+    MEDIA_INDEX,
+    MEDIA_PORTS,
     REDUCTIONS,
     SOURCE,
     SPAN_PORTS,
@@ -51,7 +53,7 @@ class _Written:
 
 class _Check:
     def __init__(self, parts: Sequence[tuple[Part, Stage]], offers: Sequence[Port]) -> None:
-        self.offers = offers
+        self.offers = (*offers, *MEDIA_PORTS) if offers else ()
         self.sizes: dict[str, int] = {}
         self.places = [place for place, _ in parts]
         wired = [self._changed(place, stage) for place, stage in parts]
@@ -77,26 +79,44 @@ class _Check:
     def _per_media(self, ordered: Sequence[Wired]) -> list[Wired]:
         """Mark the stages whose results belong to each media item.
 
-        From the first reducer on, visual rows are those of a request and not of an item.
+        From the first reducer on, visual rows are those of a request and not of an item; what
+        reads nothing else is then called for the rows that each item has left.
         """
-        media = {port.name for port in self.offers}
+        media = {port.name: port for port in self.offers}
+        written = {port.name for port in (*INPUT_PORTS, *self.offers)}
         done: list[Wired] = []
         for wired in ordered:
             reads = {read.port.name for read in wired.reads}
-            writes = {write.port.name for write in wired.writes}
-            reduces = bool(writes & REDUCTIONS.keys())
-            ports = [*(read.port for read in wired.reads), *(write.port for write in wired.writes)]
+            writes = {write.port.name: write.port for write in wired.writes}
+            reduces = bool(writes.keys() & REDUCTIONS.keys())
+            enters = wired.stage.when is When.INPUT and bool(reads)
+            ports = [*(read.port for read in wired.reads), *writes.values()]
             per_media = (
-                wired.stage.when is When.INPUT
-                and bool(reads)
-                and reads <= media
+                enters
+                and reads <= media.keys()
                 and not reduces
                 and all(MEDIA_AXES & set(port.axes) for port in ports)
             )
-            media = media | writes if per_media else media - writes
-            if reduces:
-                media &= {port.name for port in self.offers}
-            done.append(replace(wired, per_media=per_media))
+            per_item = (
+                enters
+                and reduces
+                and MEDIA_INDEX.name not in reads
+                and all(
+                    "N" in read.port.axes
+                    or read.port.name in media
+                    or (read.port.absent is not None and read.port.name not in written)
+                    for read in wired.reads
+                )
+                and all("N" in port.axes for port in writes.values())
+            )
+            if per_media:
+                media |= writes
+            elif reduces:
+                media = {name: port for name, port in media.items() if "N" not in port.axes}
+            else:
+                media = {name: port for name, port in media.items() if name not in writes}
+            written |= writes.keys()
+            done.append(replace(wired, per_media=per_media, per_item=per_item))
         return done
 
     def _changed(self, place: Part, stage: Stage) -> Wired:
@@ -132,6 +152,7 @@ class _Check:
         available = {port.name: _Written(port, None) for port in INPUT_PORTS}
         if with_media:
             available |= {port.name: _Written(port, None) for port in self.offers}
+            available[MEDIA_INDEX.name] = _Written(MEDIA_INDEX, None)
         unread: dict[str, Part] = {}
         spanning = False
         for index in self.order:
@@ -172,7 +193,7 @@ class _Check:
 
     def _kept_for_spans(self, available: Mapping[str, _Written]) -> dict[str, _Written]:
         """What a sequence keeps of its INPUT ports, and what the core adds for each span."""
-        offered = {port.name for port in self.offers}
+        offered = {port.name for port in (*self.offers, MEDIA_INDEX)}
         kept = {
             name: written
             for name, written in available.items()
@@ -308,7 +329,7 @@ class _Check:
     def _writer(self, written: _Written) -> str:
         if written.place is not None:
             return written.place.label
-        offered = {port.name for port in self.offers}
+        offered = {port.name for port in self.offers if port not in MEDIA_PORTS}
         return "the processor" if written.port.name in offered else "the core"
 
     def _same(self, ours: Axis, theirs: Axis) -> bool:
