@@ -11,11 +11,14 @@ from triptych.core.component import Kind
 from triptych.core.entry import Entry
 
 MARK = re.compile(r"<!-- components: (\w+) -->")
+SUMMARY = re.compile(r"<!-- summary: (\w+) -->")
+PAPER = re.compile(r"arXiv (\d{4}\.\d{4,5})")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """MkDocs calls this with every page; ``<!-- components: samplers -->`` becomes their list."""
-    return MARK.sub(lambda match: listing(cast("Kind", match[1])), markdown)
+    markdown = MARK.sub(lambda match: listing(cast("Kind", match[1])), markdown)
+    return SUMMARY.sub(lambda match: summary(cast("Kind", match[1])), markdown)
 
 
 def listing(kind: Kind) -> str:
@@ -23,6 +26,29 @@ def listing(kind: Kind) -> str:
     catalog = Catalog()
     found = [_section(catalog.find(kind, name)) for name in catalog.names(kind)]
     return "\n\n".join(found) or f"Triptych ships no {kind} yet; the hook is open to plugins."
+
+
+def summary(kind: Kind) -> str:
+    """What Triptych ships of one kind, a line each: settings with defaults, summary, source."""
+    catalog = Catalog()
+    rows = ["| name | settings | | source |", "|---|---|---|---|"]
+    for name in catalog.names(kind):
+        entry = catalog.find(kind, name)
+        target = entry.load()
+        fields = getattr(getattr(target, "Settings", None), "model_fields", {})
+        settings = ", ".join(
+            f"`{key}`"
+            if field.is_required()
+            else f"`{key}={field.get_default(call_default_factory=True)!r}`"
+            for key, field in fields.items()
+        )
+        papers = [
+            f"[arXiv {one}](https://arxiv.org/abs/{one})"
+            for one in PAPER.findall(target.__doc__ or "")
+        ]
+        cells = [f"`{name}`", settings, entry.component.summary, ", ".join(dict.fromkeys(papers))]
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)
 
 
 def _section(entry: Entry) -> str:
