@@ -14,6 +14,7 @@ GRAPHS = {
     "decoder": {"graph": SKETCH / "decoder.onnx"},
     "onnx": {"graph": SKETCH / "embeddings.onnx", "when": "span"},
 }
+REDUCERS = ("token_random", "token_grid", "token_norm", "token_merge", "evs")
 SETTINGS = {
     "samplers": {
         "temperature": {"temperature": 0.7},
@@ -36,7 +37,7 @@ SETTINGS = {
         "min_new_tokens": {"count": 4},
         "exponential_decay_length": {"start": 2, "factor": 1.5},
     },
-    "stages": GRAPHS,
+    "stages": {**GRAPHS, **{name: {"ratio": 0.5} for name in REDUCERS}},
     "processors": {"hf": {"folder": SKETCH}, "qwen_vl": {"folder": SKETCH}},
     "caches": {"window": {"size": 8, "slack": 4}},
 }

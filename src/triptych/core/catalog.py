@@ -22,6 +22,7 @@ BUILT_IN: dict[Kind, tuple[str, ...]] = {
     "stages": (
         "triptych.plugins.vision_encoder.manifest",
         "triptych.plugins.positions.manifest",
+        "triptych.plugins.reducers.manifest",
         "triptych.plugins.embeddings.manifest",
         "triptych.plugins.decoder.manifest",
         "triptych.plugins.onnx.manifest",

@@ -1,0 +1,1 @@
+"""Stages that drop or merge visual tokens before the decoder sees them."""
