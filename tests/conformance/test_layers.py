@@ -38,8 +38,9 @@ def test_one_file_of_the_processors_knows_transformers():
     }
 
 
-def test_only_the_exporter_and_the_model_know_torch():
-    assert {Path(file).parts[0] for file in importers("torch")} <= {"export", "models"}
+def test_only_the_exporter_the_model_and_the_peers_of_bench_know_torch():
+    folders = {Path(file).parts[0] for file in importers("torch")}
+    assert folders <= {"export", "models", "bench"}
 
 
 def test_the_command_line_alone_knows_typer_and_rich():

@@ -442,10 +442,10 @@ def test_a_plugin_file_is_offered_as_local(tmp_path):
 
 
 def test_a_bare_name_that_a_plugin_file_offers_is_pointed_out(tmp_path):
-    ours = LOCAL.replace("min_p", "my_p")
+    ours = LOCAL.replace("min_p", "zigzag")
     with pytest.raises(UnknownComponent) as caught:
-        Catalog([local_file(tmp_path, ours)]).find("samplers", "my_p")
-    assert caught.value.nearest == "local/my_p"
+        Catalog([local_file(tmp_path, ours)]).find("samplers", "zigzag")
+    assert caught.value.nearest == "local/zigzag"
 
 
 def test_a_local_name_without_a_file_says_how_to_give_one():

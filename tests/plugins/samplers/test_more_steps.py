@@ -45,7 +45,11 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("component", samplers(), ids=lambda component: component.name)
+# A grammar cannot keep what it is not given: see test_constrain.py.
+CHECKED = [component for component in samplers() if component.name != "constrain"]
+
+
+@pytest.mark.parametrize("component", CHECKED, ids=lambda component: component.name)
 def test_every_step_keeps_its_promises(component):
     for settings in SETTINGS[component.name]:
         check_sampler(component_class(component), **settings)
