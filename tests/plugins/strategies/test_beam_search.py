@@ -107,6 +107,12 @@ def test_a_beam_as_wide_as_all_texts_finds_the_likeliest_one():
     assert tuple(found) == best
 
 
+def test_what_was_emitted_is_committed():
+    chain = Chain([Greedy()], seed=0, prompt_tokens=PROMPT)
+    found = FakeDecoder(seed=2).generate(beams(width=3), chain, eos_ids={0}, max_new_tokens=9)
+    assert found.chain.tokens.tolist() == PROMPT + found.emitted
+
+
 def test_one_beam_is_greedy():
     for seed in range(10):
         decoder = FakeDecoder(seed=seed)

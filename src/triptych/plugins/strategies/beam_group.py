@@ -32,10 +32,11 @@ class Beam:
 
 @dataclass(frozen=True)
 class Ended:
-    """A text that has ended, and its score by length."""
+    """A text that has ended, and its score by length. chain: has committed all of it."""
 
     tokens: tuple[int, ...]
     score: float
+    chain: Chain
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,10 @@ class BeamGroup:
         length = self._steps**self.settings.length_penalty
         for one in found:
             if not full:
-                tokens = (*self.beams[one.beam].tokens, one.token)
-                self.ended.append(Ended(tokens, one.score / length))
+                beam = self.beams[one.beam]
+                chain = beam.chain.fork()
+                chain.accept(one.token, one.candidates)
+                self.ended.append(Ended((*beam.tokens, one.token), one.score / length, chain))
         self.ended.sort(key=attrgetter("score"), reverse=True)
         del self.ended[self.width :]
 

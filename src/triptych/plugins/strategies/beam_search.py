@@ -72,6 +72,7 @@ class BeamSearch:
             for group in running:
                 chosen += group.step([next(given)[-1] for _ in group.beams], chosen)
         best = max((group.best for group in groups), key=lambda text: text.score)
+        generation.chain = best.chain
         for token in best.tokens:
             if generation.emit(token):
                 return
