@@ -39,7 +39,10 @@ SETTINGS = {
     },
     "stages": {**GRAPHS, **{name: {"ratio": 0.5} for name in REDUCERS}},
     "processors": {"hf": {"folder": SKETCH}, "qwen_vl": {"folder": SKETCH}},
-    "caches": {"window": {"size": 8, "slack": 4}},
+    "caches": {
+        "window": {"size": 8, "slack": 4},
+        "key_norm": {"size": 8, "recent": 4, "slack": 4},
+    },
 }
 """What a component needs to be made at all; the others are as they come."""
 

@@ -244,7 +244,7 @@ def test_the_manifest_lists_what_can_be_built():
         settings = getattr(kind, "Settings", None)
         policy = kind(settings(**{component.main: 4})) if settings else kind()
         exact[component.name] = policy.exact
-    assert exact == {"full": True, "window": False}
+    assert exact == {"full": True, "window": False, "key_norm": False}
 
 
 # Several at once

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,8 +13,11 @@ from triptych.core.errors import InputError, TriptychError
 from triptych.core.ports import Array, CachePair
 from triptych.plugins.caches.block import Block, Pasts
 
-Evict = Callable[[int], npt.NDArray[np.int64]]
-"""Which of a full slot's `count` rows stay, in order."""
+Rows = npt.NDArray[np.int64]
+"""Rows of a slot, ascending: int64 [rows] of all heads alike, or [heads, rows] of each its own."""
+
+Evict = Callable[[Pasts, int], Mapping[str, Rows]]
+"""For each past port, which of a full slot's first `count` rows stay; everywhere as many."""
 
 
 FIRST_ONES = 4096
@@ -138,7 +141,7 @@ class BufferCache:
             slot.index.extend(slot.writing.tolist())
             slot.writing = slot.writing[:0]
             if self.evict is not None and slot.room == 0:
-                slot.keep(self.evict(len(slot.index)))
+                slot.keep(self.evict(slot.pasts, len(slot.index)))
 
     def _bind_range(self, slots: Sequence[BufferSlot]) -> Binding:
         block = slots[0].block
@@ -221,12 +224,23 @@ class BufferSlot:
             self.index.pop()
         return True
 
-    def keep(self, rows: npt.NDArray[np.int64]) -> None:
-        """Keep only these rows (ascending), moved to the front."""
-        for buffer in self.pasts.values():
-            buffer[:, :, : len(rows)] = buffer[:, :, rows]
+    def keep(self, rows: Mapping[str, Rows]) -> None:
+        """Keep only these rows of each past port, moved to the front.
+
+        Ports and heads may keep the rows of different tokens, since keys hold their own positions
+        and the mask only counts rows. `index` then has the first head's of the first port: of what
+        was there before an eviction only the number matters, and later rows are everybody's.
+        """
+        for name, buffer in self.pasts.items():
+            chosen = rows[name]
+            count = chosen.shape[-1]
+            if chosen.ndim == 1:
+                buffer[:, :, :count] = buffer[:, :, chosen]
+            else:
+                buffer[0, :, :count] = np.take_along_axis(buffer[0], chosen[:, :, None], 1)
         self.evicted_until = self.index[-1] + 1
-        self.index = [self.index[row] for row in rows]
+        first = np.atleast_2d(next(iter(rows.values())))[0]
+        self.index = [self.index[row] for row in first]
 
     def fork(self) -> BufferSlot:
         """A copy of the rows in a slot of its own."""

@@ -6,7 +6,7 @@ from triptych.core.hookspecs import hookimpl
 
 @hookimpl
 def caches() -> list[Component]:
-    """Offer `full` and `window`."""
+    """Offer `full`, `window` and `key_norm`."""
     return [
         Component(
             name="full",
@@ -17,6 +17,12 @@ def caches() -> list[Component]:
             name="window",
             target="triptych.plugins.caches.window:Window",
             summary="Keeps the first tokens (sinks) and a sliding window of the last ones.",
+            main="size",
+        ),
+        Component(
+            name="key_norm",
+            target="triptych.plugins.caches.key_norm:KeyNorm",
+            summary="Keeps the keys with the smallest norms, the first tokens and the last ones.",
             main="size",
         ),
     ]

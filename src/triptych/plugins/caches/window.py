@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from triptych.core import settings
 from triptych.core.ports import Array, CachePair
-from triptych.plugins.caches.buffers import BufferCache
+from triptych.plugins.caches.block import Pasts
+from triptych.plugins.caches.buffers import BufferCache, Rows
 
 
 class Window:
@@ -43,8 +43,8 @@ class Window:
         del max_length
         kept = self.settings.sinks + self.settings.size
 
-        def evict(count: int) -> npt.NDArray[np.int64]:
+        def evict(pasts: Pasts, count: int) -> dict[str, Rows]:
             last = np.arange(count - self.settings.size, count)
-            return np.concatenate([np.arange(self.settings.sinks), last])
+            return dict.fromkeys(pasts, np.concatenate([np.arange(self.settings.sinks), last]))
 
         return BufferCache(pairs, kept + self.settings.slack, allocate, evict=evict)
