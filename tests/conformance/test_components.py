@@ -37,7 +37,11 @@ SETTINGS = {
         "min_new_tokens": {"count": 4},
         "exponential_decay_length": {"start": 2, "factor": 1.5},
     },
-    "stages": {**GRAPHS, **{name: {"ratio": 0.5} for name in REDUCERS}},
+    "stages": {
+        **GRAPHS,
+        **{name: {"ratio": 0.5} for name in REDUCERS},
+        "torch_vision_encoder": {"checkpoint": SKETCH.parents[4] / "checkpoints" / "sketch"},
+    },
     "processors": {"hf": {"folder": SKETCH}, "qwen_vl": {"folder": SKETCH}},
     "caches": {
         "window": {"size": 8, "slack": 4},
@@ -48,6 +52,7 @@ SETTINGS = {
 
 ELSEWHERE = {
     ("samplers", "constrain"): "needs a tokenizer: tests/end_to_end/test_constrained.py",
+    ("stages", "features"): "needs files: tests/end_to_end/test_swapped_parts.py",
     ("strategies", "draft"): "needs a second pipeline: tests/core/test_draft.py",
 }
 """What cannot be checked by itself, and where it is."""

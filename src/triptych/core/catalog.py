@@ -26,6 +26,8 @@ BUILT_IN: dict[Kind, tuple[str, ...]] = {
         "triptych.plugins.embeddings.manifest",
         "triptych.plugins.decoder.manifest",
         "triptych.plugins.onnx.manifest",
+        "triptych.plugins.features.manifest",
+        "triptych.export.torch_vision.manifest",
     ),
     "samplers": ("triptych.plugins.samplers.manifest",),
     "strategies": ("triptych.plugins.strategies.manifest",),

@@ -9,7 +9,7 @@ import numpy as np
 from triptych.core.errors import PluginError, TriptychError
 from triptych.core.feature_cache import FeatureCache
 from triptych.core.ports import Array, Axis, Port
-from triptych.core.prompt import DIGEST_BYTES, Media, digest_of
+from triptych.core.prompt import Media, digest_bytes
 from triptych.core.stage_call import call
 from triptych.core.wired import MEDIA_AXES, Wired
 
@@ -121,14 +121,7 @@ def _offered(item: Media, name: str) -> Array:
 
 def _digests(item: Media) -> Array:
     """uint8 [N, 16]: the item's digest, for each of its rows."""
-    try:
-        digest = bytes.fromhex(item.digest)
-    except ValueError:
-        digest = b""
-    if len(digest) != DIGEST_BYTES:
-        # A processor of somebody else's may call its media what it likes.
-        digest = bytes.fromhex(digest_of(item.digest))
-    return np.tile(np.frombuffer(digest, np.uint8), (len(item.at), 1))
+    return np.tile(np.frombuffer(digest_bytes(item), np.uint8), (len(item.at), 1))
 
 
 _OF_ROWS: dict[str, Callable[[Media], Array]] = {

@@ -16,6 +16,7 @@ from triptych.export import export_checkpoint
 from triptych.export.checkpoint import Checkpoint
 from triptych.export.gptq import CalibrationError
 from triptych.export.precision import RecipePrecision, stored_weights
+from triptych.export.precision.joined_blocks import JOIN
 from triptych.export.precision.recipe import Recipe
 from triptych.export.precision.recipe_precision import UncalibratedError
 from triptych.export.qwen3_vl.exporter import Qwen3VLExporter
@@ -94,7 +95,8 @@ def test_exactly_the_linears_of_the_decoder_are_other_than_round_to_nearest(expo
     differ = {name for name, read in plain.items() if not np.array_equal(read(), found[name]())}
     assert differ == LINEARS
     graph = onnx.load(exported["gptq"] / "decoder.onnx").graph
-    assert sum(node.op_type == "MatMulNBits" for node in graph.node) == len(LINEARS)
+    blocked = [node.input[1] for node in graph.node if node.op_type == "MatMulNBits"]
+    assert sum(len(codes.split(JOIN)) for codes in blocked) == len(LINEARS)
 
 
 def test_likelihoods_on_other_prompts_are_nearer_than_those_of_methods_without_data(

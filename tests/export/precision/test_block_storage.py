@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -229,3 +230,18 @@ def test_blocks_that_are_given_are_stored_as_they_are(tmp_path):
     found = computed(tmp_path)["rows"]
     assert (found[0, 0] == 1).all()
     assert not found[0, 1:].any()
+
+
+def test_weights_of_one_format_that_read_the_same_are_one_product(tmp_path):
+    """Of attention, the queries have larger blocks; of the MLP, gate and up are alike."""
+    checkpoint = random_checkpoint(tmp_path / "checkpoint")
+    mixed = recipe(default="int4", weights={"*.q_proj.weight": {"block": 64}})
+    folder = export_checkpoint(checkpoint, tmp_path / "out", recipe=mixed)
+    products = [
+        re.findall(r"(\w+)_proj", node.input[1])
+        for node in onnx.load(folder / "decoder.onnx").graph.node
+        if node.op_type == "MatMulNBits" and ".layers.0." in node.input[1]
+    ]
+    assert sorted(products) == [["down"], ["gate", "up"], ["k", "v"], ["o"], ["q"]]
+    apart = difference(computed(folder), of_stored_weights(checkpoint, folder, tmp_path))
+    assert max(apart.values()) < RecipePrecision("", mixed.recipe).tolerance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -59,6 +60,11 @@ class _Measuring:
         self._linears[weight.name] = Linear(weight, x, scheme.format)
         fed = graph.input(weight.name, FLOAT, weight.shape)
         return graph.microsoft("FusedMatMul", x, fed, transB=1)
+
+    def linears(
+        self, graph: GraphBuilder, x: ir.Value, weights: Sequence[Weight]
+    ) -> Sequence[ir.Value]:
+        return [self.linear(graph, x, weight) for weight in weights]
 
     def rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
         return self._stored.rows(graph, table, index)

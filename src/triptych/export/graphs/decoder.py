@@ -25,7 +25,7 @@ import onnx_ir as ir
 from triptych.export.builder import FLOAT, INT32, INT64, MICROSOFT, Axes, GraphBuilder
 from triptych.export.checkpoint import Weight
 from triptych.export.graphs.feed_forward import FeedForward, SwiGLU
-from triptych.export.graphs.linear import linear
+from triptych.export.graphs.linear import linear, linears
 from triptych.export.graphs.rotary import Rotary
 from triptych.export.graphs.shape import DecoderShape
 from triptych.export.graphs.weights import Weights
@@ -182,18 +182,15 @@ class _DecoderGraph:
     def attention(self, normed: ir.Value, weights: Weights, layer: int) -> tuple[ir.Value, ...]:
         """Self-attention up to before o_proj, and the layer's present key and value."""
         shape = self.shape
-        widths = {"q": shape.heads, "k": shape.kv_heads, "v": shape.kv_heads}
-        query, key, value = (
-            linear(
-                self.graph,
-                self.attention_storage,
-                normed,
-                weights.under(f"{part}_proj"),
-                shape.hidden,
-                heads * shape.head,
-                biased=shape.qkv_bias,
-            )
-            for part, heads in widths.items()
+        heads = {"q": shape.heads, "k": shape.kv_heads, "v": shape.kv_heads}
+        query, key, value = linears(
+            self.graph,
+            self.attention_storage,
+            normed,
+            weights,
+            shape.hidden,
+            {f"{part}_proj": count * shape.head for part, count in heads.items()},
+            biased=shape.qkv_bias,
         )
         if shape.head_norms:
             query = self.head_norm(query, weights.get("q_norm.weight", shape.head), shape.heads)

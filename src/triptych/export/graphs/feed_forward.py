@@ -7,7 +7,7 @@ from typing import Protocol
 import onnx_ir as ir
 
 from triptych.export.builder import GraphBuilder
-from triptych.export.graphs.linear import linear
+from triptych.export.graphs.linear import linear, linears
 from triptych.export.graphs.shape import DecoderShape
 from triptych.export.graphs.weights import Weights
 from triptych.export.precision import Precision
@@ -36,10 +36,8 @@ class SwiGLU:
         del layer
         narrow, wide, biased = self._shape.hidden, self._shape.intermediate, self._shape.mlp_bias
         storage = self._storage
-        gate = linear(
-            graph, storage, normed, weights.under("gate_proj"), narrow, wide, biased=biased
-        )
-        up = linear(graph, storage, normed, weights.under("up_proj"), narrow, wide, biased=biased)
+        both = {"gate_proj": wide, "up_proj": wide}
+        gate, up = linears(graph, storage, normed, weights, narrow, both, biased=biased)
         active = graph.op("Mul", graph.op("Mul", gate, graph.op("Sigmoid", gate)), up)
         return linear(
             graph, storage, active, weights.under("down_proj"), wide, narrow, biased=biased

@@ -28,7 +28,7 @@ class BlockStorage:
     """
 
     def __init__(self, source: BlockSource, accuracy_level: int) -> None:
-        self._source, self._level = source, accuracy_level
+        self.source, self.level = source, accuracy_level
 
     def linear(self, graph: GraphBuilder, x: ir.Value, weight: Weight) -> ir.Value:
         """A MatMulNBits."""
@@ -40,11 +40,11 @@ class BlockStorage:
 
     def rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
         """A GatherBlockQuantized; what the last block of a row was filled up with is cut off."""
-        source = self._source
+        source = self.source
         form, columns = source.format, table.shape[1]
         found = graph.microsoft(
             "GatherBlockQuantized",
-            *_stored(graph, table, source, flat=True, shared=True, between=index),
+            *_stored(graph, table.name, table.shape, source, flat=True, shared=True, between=index),
             bits=form.bits,
             block_size=form.size,
             gather_axis=0,
@@ -62,43 +62,66 @@ class BlockStorage:
     def _product(
         self, graph: GraphBuilder, x: ir.Value, weight: Weight, *, shared: bool
     ) -> ir.Value:
-        form = self._source.format
-        rows, columns = weight.shape
-        return graph.microsoft(
-            "MatMulNBits",
-            x,
-            *_stored(graph, weight, self._source, flat=False, shared=shared),
-            K=columns,
-            N=rows,
-            bits=form.bits,
-            block_size=form.size,
-            accuracy_level=self._level,
+        return blocks_product(
+            graph, x, weight.name, weight.shape, self.source, self.level, shared=shared
         )
+
+
+def blocks_product(  # what one operator has
+    graph: GraphBuilder,
+    x: ir.Value,
+    name: str,
+    shape: Sequence[int],
+    source: BlockSource,
+    level: int,
+    *,
+    shared: bool = False,
+) -> ir.Value:
+    """X [..., K] times the transpose of a weight of that name and shape [N, K]: [..., N].
+
+    shared: whether another graph may hold the same weight.
+    """
+    rows, columns = shape
+    return graph.microsoft(
+        "MatMulNBits",
+        x,
+        *_stored(graph, name, shape, source, shared=shared),
+        K=columns,
+        N=rows,
+        bits=source.format.bits,
+        block_size=source.format.size,
+        accuracy_level=level,
+    )
 
 
 FINE, TABLE = Float("fp32", FLOAT), Float("fp16", FLOAT16)
 
 
-def _stored(
+def _stored(  # one keyword per choice
     graph: GraphBuilder,
-    weight: Weight,
+    name: str,
+    shape: Sequence[int],
     source: BlockSource,
     *,
-    flat: bool,
-    shared: bool,
+    flat: bool = False,
+    shared: bool = False,
     between: ir.Value | None = None,
 ) -> list[ir.Value]:
-    """The codes, scales and zeros of a weight; between: an input that goes after the codes."""
-    form, (rows, columns) = source.format, weight.shape
+    """The codes, scales and zeros of a weight of that name and shape [N, K].
+
+    flat: codes are [N, bytes per row], not [N, blocks, bytes per block]. shared: another graph may
+    hold the same. between: an input that goes after the codes.
+    """
+    form, (rows, columns) = source.format, shape
     blocks, size = form.blocks(columns), form.block_bytes()
     forms = [
-        Form(weight.name + CODES, (rows, blocks * size) if flat else (rows, blocks, size), UINT8),
-        Form(weight.name + SCALES, (rows, blocks), FLOAT),
+        Form(name + CODES, (rows, blocks * size) if flat else (rows, blocks, size), UINT8),
+        Form(name + SCALES, (rows, blocks), FLOAT),
     ]
     if not form.symmetric:
-        forms.append(Form(weight.name + ZEROS, (rows, form.zero_bytes(columns)), UINT8))
+        forms.append(Form(name + ZEROS, (rows, form.zero_bytes(columns)), UINT8))
     kind = "symmetric" if form.symmetric else "asymmetric"
-    key = f"{weight.name} as {form.bits} bits in {kind} blocks of {form.size} by {source.method}"
+    key = f"{name} as {form.bits} bits in {kind} blocks of {form.size} by {source.method}"
     codes, *rest = graph.bundle(forms, lambda: _pieces(source), shared=key if shared else None)
     return [codes, *([] if between is None else [between]), *rest]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Self
 
@@ -43,6 +43,12 @@ class Float:
     def linear(self, graph: GraphBuilder, x: ir.Value, weight: Weight) -> ir.Value:
         """A MatMul; the weight is stored transposed, as that wants it."""
         return graph.op("MatMul", x, self._cast(graph, self._store(graph, weight, transposed=True)))
+
+    def linears(
+        self, graph: GraphBuilder, x: ir.Value, weights: Sequence[Weight]
+    ) -> Sequence[ir.Value]:
+        """A MatMul each: what these take is the reading of the weights."""
+        return [self.linear(graph, x, weight) for weight in weights]
 
     def rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
         """A Gather, then the cast: the table in memory stays as small as the one on disk."""

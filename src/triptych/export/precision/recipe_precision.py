@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -15,7 +15,9 @@ from triptych.export.checkpoint import Weight
 from triptych.export.experts import Experts
 from triptych.export.precision.block_experts import ExpertsError, block_experts
 from triptych.export.precision.block_storage import BlockStorage
+from triptych.export.precision.blocks import BlockFormat
 from triptych.export.precision.floats import Float
+from triptych.export.precision.joined_blocks import joined_linears
 from triptych.export.precision.recipe import GPTQ, ROUTERS, Recipe
 from triptych.export.precision.row_storage import RowStorage
 from triptych.export.precision.sources import BlockSource, Quantized
@@ -72,13 +74,33 @@ class _PartStorage:
         self._recipe, self._part, self._given = recipe, part, given
 
     def linear(self, graph: GraphBuilder, x: ir.Value, weight: Weight) -> ir.Value:
+        return self.linears(graph, x, [weight])[0]
+
+    def linears(
+        self, graph: GraphBuilder, x: ir.Value, weights: Sequence[Weight]
+    ) -> Sequence[ir.Value]:
+        """Weights in blocks of one format are one product."""
+        found: dict[str, ir.Value] = {}
+        joined: dict[tuple[BlockFormat, int], list[tuple[Weight, BlockStorage]]] = {}
+        for weight in weights:
+            self._require_calibrated(weight)
+            storage = self._storage(weight)
+            if isinstance(storage, BlockStorage) and not isinstance(storage, RowStorage):
+                form = storage.source.format, storage.level
+                joined.setdefault(form, []).append((weight, storage))
+            else:
+                found[weight.name] = storage.linear(graph, x, weight)
+        for alike in joined.values():
+            found |= joined_linears(graph, x, alike)
+        return [found[weight.name] for weight in weights]
+
+    def _require_calibrated(self, weight: Weight) -> None:
         calibrated = weight.name in self._given or weight.packed is not None
         if self._recipe.scheme(self._part, weight.name).method == GPTQ and not calibrated:
             raise UncalibratedError(
                 f"{weight.name}: the recipe asks for gptq, which finds blocks on prompts, and none "
                 f"were found. export_checkpoint finds them."
             )
-        return self._storage(weight).linear(graph, x, weight)
 
     def rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
         return self._storage(table).rows(graph, table, index)

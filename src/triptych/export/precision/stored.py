@@ -17,6 +17,7 @@ from triptych.core.errors import TriptychError
 from triptych.core.ports import Array
 from triptych.export.precision.block_storage import CODES, SCALES, ZEROS
 from triptych.export.precision.blocks import BITS_PER_BYTE, BlockFormat, Blocks
+from triptych.export.precision.joined_blocks import JOIN, joined_rows
 from triptych.export.precision.row_storage import OPERATOR as ROWS
 from triptych.export.precision.spreading import gathered
 
@@ -60,11 +61,28 @@ def stored_weights(folder: Path) -> dict[str, Read]:
 
 def graph_weights(graph: ir.Graph) -> dict[str, Read]:
     """The same for one graph, which may have a table that another one has, too."""
-    return {
-        name.removesuffix(CODES): _blocks(value) if name.endswith(CODES) else _float(value)
-        for name, value in graph.initializers.items()
-        if not name.startswith(CONSTANT) and not name.endswith((SCALES, ZEROS))
-    }
+    found: dict[str, Read] = {}
+    for name, value in graph.initializers.items():
+        if name.startswith(CONSTANT) or name.endswith((SCALES, ZEROS)):
+            continue
+        if not name.endswith(CODES):
+            found[name] = _float(value)
+            continue
+        for one, rows in joined_rows(name, value).items():
+            found[one] = _blocks(value, rows)
+    return found
+
+
+def codes_of(graph: ir.Graph, name: str) -> ir.Value | None:
+    """The codes of a weight, perhaps with those of others; None of one that has none."""
+    if name + CODES in graph.initializers:
+        return graph.initializers[name + CODES]
+    joined = (value for key, value in graph.initializers.items() if JOIN in key)
+    return next((value for value in joined if _among(name, value.name or "")), None)
+
+
+def _among(name: str, joined: str) -> bool:
+    return joined.endswith(CODES) and name in joined.removesuffix(CODES).split(JOIN)
 
 
 def fitted(values: Array, shape: tuple[int, ...]) -> Array:
@@ -98,14 +116,14 @@ def _values(value: ir.Value, *, transposed: bool = False) -> Array:
     return np.ascontiguousarray(values.T) if transposed else values
 
 
-def _blocks(value: ir.Value) -> Read:
+def _blocks(value: ir.Value, rows: slice) -> Read:
     node, index = next(iter(value.uses()))
     if node.op_type == ROWS:
         return partial(_row_values, value, node.inputs[3])
     if node.op_type == "QMoE":
         stacked = partial(_stack, node, *_inputs(node, EXPERT_INPUTS[index]))
         return (lambda: _apart(stacked())) if index == IN_TURN else stacked
-    return partial(_dequantized, node, *_inputs(node, BLOCK_INPUTS[node.op_type]))
+    return partial(_dequantized, node, *_inputs(node, BLOCK_INPUTS[node.op_type]), rows=rows)
 
 
 def _row_values(codes: ir.Value, scales: ir.Value | None) -> Array:
@@ -119,13 +137,23 @@ def _inputs(node: ir.Node, places: Sequence[int]) -> list[ir.Value | None]:
 
 
 def _dequantized(
-    node: ir.Node, codes: ir.Value | None, scales: ir.Value | None, zeros: ir.Value | None
+    node: ir.Node,
+    codes: ir.Value | None,
+    scales: ir.Value | None,
+    zeros: ir.Value | None,
+    *,
+    rows: slice,
 ) -> Array:
     form = _form(node, "bits", zeros)
     packed = _array(codes)
     columns = _columns(node) or packed[0].size * BITS_PER_BYTE // form.bits
-    stored = None if zeros is None else _array(zeros)
-    return Blocks.unpacked(form, columns, packed, _array(scales), stored).dequantized()
+    factors, stored = (
+        None if value is None else _array(value).reshape(len(packed), -1)[rows]
+        for value in (scales, zeros)
+    )
+    if factors is None:
+        raise StoredError(f"{codes}: codes without scales. Is the export complete?")
+    return Blocks.unpacked(form, columns, packed[rows], factors, stored).dequantized()
 
 
 def _stack(

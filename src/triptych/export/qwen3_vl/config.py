@@ -72,7 +72,7 @@ class Qwen3VLConfig:
 
 def read_config(config: Mapping[str, Any], place: str) -> Qwen3VLConfig:
     """What the graphs need of a config.json. `place` names it in a ModelConfigError."""
-    vision = _vision(Section(config, place, name="vision_config"))
+    vision = read_vision(config, place)
     text = Section(config, place, name="text_config")
     tied = config.get("tie_word_embeddings")
     return Qwen3VLConfig(
@@ -82,7 +82,9 @@ def read_config(config: Mapping[str, Any], place: str) -> Qwen3VLConfig:
     )
 
 
-def _vision(section: Section) -> VisionConfig:
+def read_vision(config: Mapping[str, Any], place: str) -> VisionConfig:
+    """What the vision encoder needs of a config.json, whatever the text model is."""
+    section = Section(config, place, name="vision_config")
     hidden, heads = section.count("hidden_size"), section.count("num_heads")
     if hidden % heads or (hidden // heads) % 4:
         section.refuse("hidden_size", f"{heads} heads need a multiple of {4 * heads}")

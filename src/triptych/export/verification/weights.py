@@ -16,9 +16,8 @@ import onnx_ir as ir
 
 from triptych.core.ports import Array
 from triptych.export.checkpoint import Checkpoint
-from triptych.export.precision.block_storage import CODES
 from triptych.export.precision.row_storage import OPERATOR as ROWS
-from triptych.export.precision.stored import STACK_AXES, fitted, graph_weights
+from triptych.export.precision.stored import STACK_AXES, codes_of, fitted, graph_weights
 from triptych.export.tensors import spans
 from triptych.export.verification.comparison import Check
 from triptych.export.verification.tapped import TappedPipeline
@@ -110,7 +109,7 @@ def _part(name: str) -> str:
 
 def _bound(graph: ir.Graph, name: str) -> float:
     """The largest error that the form of a weight explains."""
-    codes = graph.initializers.get(name + CODES)
+    codes = codes_of(graph, name)
     if codes is None:
         dtype = graph.initializers[name].dtype
         return FLOAT_BOUNDS.get(dtype or ir.DataType.FLOAT, FLOAT_BOUNDS[ir.DataType.FLOAT])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from triptych.core import settings
+from triptych.core.errors import InputError
 from triptych.core.ports import Array, CachePair, Port, When
 
 
@@ -25,9 +26,13 @@ class Merge:
     """
 
     class Settings(settings.Settings):
-        """deepstack: whether there are DeepStack layers; a number: in as many ports, one each."""
+        """deepstack: whether there are DeepStack layers; a number: in as many ports, one each.
 
-        deepstack: bool | PositiveInt = True
+        A list: those of the layers that are added, from 0; the others, all of them where it is
+        empty, are zeros. That is for ablations.
+        """
+
+        deepstack: bool | PositiveInt | list[NonNegativeInt] = True
 
     when = When.SPAN
     whole = False
@@ -41,8 +46,10 @@ class Merge:
             Port("image_features", "float", ("N", "H")),
         )
         self.writes: tuple[Port, ...] = (embeds,)
-        self.stacked = settings.deepstack is True
-        self.layers = 0 if self.stacked else int(settings.deepstack)
+        given = settings.deepstack
+        self.only = given if isinstance(given, list) else None
+        self.stacked = given is True or self.only is not None
+        self.layers = int(given) if not isinstance(given, list) and given is not True else 0
         if self.stacked:
             self.reads += (Port("deepstack_features", "float", ("K", "N", "H")),)
             self.writes += (Port("deepstack_embeds", "float", ("K", "B", "S", "H")),)
@@ -61,10 +68,23 @@ class Merge:
         if self.stacked:
             layers = ports["deepstack_features"]
             spread = np.zeros((len(layers), *embeds.shape), layers.dtype)
-            spread[:, at] = layers[:, rows]
+            for layer in self._added(len(layers)):
+                spread[layer, at] = layers[layer, rows]
             written["deepstack_embeds"] = spread
         for layer in range(self.layers):
             features = ports[f"deepstack_features_{layer}"]
             written[f"deepstack_embeds_{layer}"] = spread = np.zeros(embeds.shape, features.dtype)
             spread[at] = features[rows]
         return written
+
+    def _added(self, layers: int) -> Sequence[int]:
+        """Which of so many DeepStack layers are added. Raises InputError for one that is not."""
+        if self.only is None:
+            return range(layers)
+        missing = [layer for layer in self.only if layer >= layers]
+        if missing:
+            raise InputError(
+                f"merge: there is no DeepStack layer {missing[0]}; the model has {layers}, counted "
+                "from 0"
+            )
+        return self.only

@@ -6,7 +6,7 @@ from triptych.core.hookspecs import hookimpl
 
 @hookimpl
 def stages() -> list[Component]:
-    """Offer `mrope` and `positions`."""
+    """Offer `mrope`, `positions` and `text_positions`."""
     return [
         Component(
             name="mrope",
@@ -18,5 +18,10 @@ def stages() -> list[Component]:
             name="positions",
             target="triptych.plugins.positions.positions:Positions",
             summary="One position per token, counted from 0, for text models.",
+        ),
+        Component(
+            name="text_positions",
+            target="triptych.plugins.positions.text_positions:TextPositions",
+            summary="One position per token on all three axes, images too; to compare mrope with.",
         ),
     ]

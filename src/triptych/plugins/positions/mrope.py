@@ -91,7 +91,8 @@ def mrope_positions(
         position += max(height, width)
         following[begin:end] = position
         at, row = end, row + rows
-    if visual_index[at:].max(initial=-1) >= 0:
+    # Of a list, because it costs numpy more for the one token of a step.
+    if max(visual_index[at:].tolist(), default=-1) >= 0:
         raise InputError("mrope: there are visual rows that belong to no image grid")
     _count_up(positions, following, at, count, position)
     return positions, following

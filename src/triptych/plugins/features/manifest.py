@@ -1,0 +1,17 @@
+"""What reads features from the disk."""
+
+from triptych.core.component import Component
+from triptych.core.hookspecs import hookimpl
+
+
+@hookimpl
+def stages() -> list[Component]:
+    """Offer `features`."""
+    return [
+        Component(
+            name="features",
+            target="triptych.plugins.features.features:Features",
+            summary="Features of images from files, found by the images' content.",
+            main="folder",
+        )
+    ]
