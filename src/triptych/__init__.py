@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from triptych.core.config.errors import ConfigError
     from triptych.core.errors import InputError, PluginError, TriptychError
     from triptych.core.hookspecs import hookimpl
+    from triptych.core.paths import FilePath
     from triptych.core.pipeline import Pipeline, load
     from triptych.core.ports import CachePair, Port, When
     from triptych.core.prompt import Media, Processor, Prompt
@@ -35,6 +36,7 @@ __all__ = [
     "Component",
     "ConfigError",
     "Context",
+    "FilePath",
     "Generation",
     "InputError",
     "Media",
@@ -67,6 +69,7 @@ _HOMES = {
     "Component": "component",
     "ConfigError": "config.errors",
     "Context": "sampling.context",
+    "FilePath": "paths",
     "Generation": "spans",
     "InputError": "errors",
     "Media": "prompt",

@@ -13,6 +13,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = sorted(path.parent for path in (ROOT / "examples" / "plugins").glob("*/pyproject.toml"))
 OFFERS = {
     "curves/quadratic": "sampler",
+    "llava/clip": "processor",
+    "llava/count": "stage",
+    "llava/llava": "exporter",
     "phrasebook/phrases": "strategy",
     "thinning/background": "stage",
 }
