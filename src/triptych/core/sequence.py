@@ -27,8 +27,8 @@ class Column:
         self.axis = axis
         self._length = int(first.shape[axis])
         self._forgotten = 0
-        self._buffer = first.copy()
         self._others = (slice(None),) * axis
+        self._keep(first.copy())
 
     @property
     def last(self) -> Array:
@@ -46,20 +46,20 @@ class Column:
     def between(self, start: int, stop: int) -> Array:
         """A read-only view of the rows from `start` to `stop` along the growing axis."""
         hidden = self._forgotten
-        view = self._buffer[(*self._others, slice(start - hidden, stop - hidden))]
-        view.flags.writeable = False
+        view: Array = self._shown[(*self._others, slice(start - hidden, stop - hidden))]
         return view
 
     def extend(self, more: Array) -> None:
         """Append rows."""
         count, begin = more.shape[self.axis], self._length - self._forgotten
-        if begin + count > self._buffer.shape[self.axis]:
+        end = begin + count
+        if end > self._buffer.shape[self.axis]:
             shape = list(self._buffer.shape)
-            shape[self.axis] = max(begin + count, 2 * shape[self.axis])
+            shape[self.axis] = max(end, 2 * shape[self.axis])
             grown = np.empty(shape, self._buffer.dtype)
-            grown[self._range(0, begin)] = self.values
-            self._buffer = grown
-        self._buffer[self._range(begin, begin + count)] = more
+            grown[(*self._others, slice(0, begin))] = self.values
+            self._keep(grown)
+        self._buffer[(*self._others, slice(begin, end))] = more
         self._length += count
 
     def extend_with_zeros(self, count: int) -> None:
@@ -77,7 +77,7 @@ class Column:
         """Give the memory of the rows back; they keep their places, and nobody reads them again."""
         if self._forgotten < self._length:
             self._forgotten = self._length
-            self._buffer = np.compress([], self._buffer, self.axis)
+            self._keep(np.compress([], self._buffer, self.axis))
 
     def copy(self) -> Column:
         """An independent copy."""
@@ -85,8 +85,10 @@ class Column:
         copied._forgotten, copied._length = self._forgotten, self._length
         return copied
 
-    def _range(self, start: int, stop: int) -> tuple[slice, ...]:
-        return (*self._others, slice(start, stop))
+    def _keep(self, buffer: Array) -> None:
+        """Have the rows in `buffer`; what is shown of it is read-only."""
+        self._buffer, self._shown = buffer, buffer.view()
+        self._shown.flags.writeable = False
 
 
 @dataclass(eq=False)
@@ -140,10 +142,10 @@ class Sequence:
 
     def __len__(self) -> int:
         """Tokens in the table and those waiting to enter it."""
-        entered = self.entered
-        return (
-            entered + sum([len(one.tokens) for one in self.appended]) if self.appended else entered
-        )
+        length = self.entered
+        for one in self.appended:
+            length += len(one.tokens)
+        return length
 
     @property
     def entered(self) -> int:
