@@ -299,3 +299,17 @@ def test_the_check_leaves_the_global_generator_as_it_was():
     np.random.seed(3)  # noqa: NPY002
     check_sampler(Warp)
     assert np.random.random() == expected  # noqa: NPY002
+
+
+class Layers(Warp):
+    """Lowers what an early layer already said."""
+
+    needs = ("early_logits.3",)
+
+    def __call__(self, candidates, context):
+        early = context.needs["early_logits.3"]
+        return candidates.with_logits(candidates.logits - early[candidates.ids])
+
+
+def test_a_step_is_given_what_it_says_that_it_needs():
+    check_sampler(Layers)

@@ -20,6 +20,8 @@ from triptych.testing.subject import Subject
 
 PROMPT = (3, 1, 4, 1, 5)
 COMMITTED = (*PROMPT, 9, 2, 6)
+VOCABULARY = 150_000
+"""More than any id of the rows."""
 
 
 class Letters:
@@ -103,7 +105,7 @@ def inputs_unchanged(subject: Subject) -> None:
         step = _made(subject)
         ids, logits = given.ids.copy(), given.logits.copy()
         tokens = np.array(COMMITTED)
-        context = Context(tokens, len(PROMPT), _generator(0))
+        context = Context(tokens, len(PROMPT), _generator(0), _needs(step))
         result = step(given, context)
         _accept(step, int(given.ids[0]), result if isinstance(result, Candidates) else given)
         who = f"{_name(step)} on {name} changed"
@@ -208,11 +210,11 @@ def needs_declared(subject: Subject) -> None:
     """Of the ports beside the logits, a step reads those that `needs` names."""
     for name, given in _rows():
         step = _made(subject)
-        names = [str(getattr(need, "name", need)) for need in getattr(step, "needs", ())]
-        needs = _Needs({need: np.ones(8, np.float32) for need in names})
+        given_needs = _needs(step)
+        needs = _Needs(given_needs)
         context = Context(np.array(COMMITTED), len(PROMPT), _generator(0), needs)
         _called(step, given, context, name)
-        stolen = sorted(needs.asked - set(names))
+        stolen = sorted(needs.asked - given_needs.keys())
         require(
             not stolen,
             f"{_name(step)} asked for {', '.join(stolen)}, which it does not declare; say "
@@ -275,7 +277,7 @@ class _Walk:
 def _rows() -> list[tuple[str, Candidates]]:
     """Named candidates of many shapes, made anew and writeable."""
     rng = _generator(1)
-    spread = np.sort(rng.choice(150_000, 40, replace=False))
+    spread = np.sort(rng.choice(VOCABULARY, 40, replace=False))
     peaked = np.full(50, -10.0)
     peaked[31] = 30
     cases: list[tuple[str, npt.ArrayLike, npt.ArrayLike]] = [
@@ -300,8 +302,20 @@ def _call(
     seed: int = 0,
 ) -> Any:
     given = Candidates(given.ids.copy(), given.logits.copy())
-    context = Context(np.array(tokens), len(PROMPT), _generator(seed))
+    context = Context(np.array(tokens), len(PROMPT), _generator(seed), _needs(step))
     return _called(step, given, context, name)
+
+
+def _needs(step: Any) -> dict[str, npt.NDArray[np.float32]]:
+    """Made-up values of what a step says that it needs."""
+    names = tuple(getattr(step, "needs", ()))
+    return {name: _generator(2).standard_normal(_shape(name), np.float32) for name in names}
+
+
+def _shape(name: str) -> tuple[int, ...]:
+    """A row of the vocabulary for logits, heads and tokens for attention, else a hidden size."""
+    kind = name.partition(".")[0]
+    return {"early_logits": (VOCABULARY,), "attention": (2, len(COMMITTED))}.get(kind, (8,))
 
 
 def _called(step: Any, given: Candidates, context: Context, name: str) -> Any:
