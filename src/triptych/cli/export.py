@@ -39,6 +39,10 @@ EXAMPLES = args.examples(
         "triptych export Qwen3-VL-2B-Instruct models/plain --precision int4 --kv-cache fp32",
     ),
     (
+        "With what researchers look at inside:",
+        "triptych export Qwen3-VL-2B-Instruct models/open --expose hidden:all,attention:2",
+    ),
+    (
         "For transformers.js, in a browser; or, with --layout genai, for ONNX Runtime GenAI:",
         "triptych export Qwen3-0.6B models/web --layout onnx-community --precision int4",
     ),
@@ -119,6 +123,14 @@ def export(  # noqa: PLR0913  # one parameter per flag
             "will differ from the model's.",
         ),
     ] = False,
+    expose: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND:LAYERS,...",
+            help="Outputs for those who look inside: hidden, attention, early_logits and "
+            "vision_attention of layers all, 3, 2-5 or 0+3, as in hidden:all,attention:0+3.",
+        ),
+    ] = None,
     plugin: args.Plugin = None,
     debug: args.Debug = False,
 ) -> None:
@@ -151,6 +163,7 @@ def export(  # noqa: PLR0913  # one parameter per flag
                 progress=tell,
                 layout=layout,
                 drop_deepstack=drop_deepstack,
+                expose=expose,
             )
         record = read_record(out) or {}
         stored, cache = record.get("precision"), record.get("kv_cache")

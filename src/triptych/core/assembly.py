@@ -14,6 +14,8 @@ from triptych.core.config.spec import PipelineSpec
 from triptych.core.execution import Executor
 from triptych.core.loading import load_stages
 from triptych.core.memory import reserve
+from triptych.core.needs import find_needed, needed
+from triptych.core.ports import Port
 from triptych.core.prompt import Processor
 from triptych.core.stages import Runtime, Stage
 from triptych.core.wired import Wiring
@@ -35,6 +37,8 @@ class Assembly:
     stages: tuple[tuple[Part, Stage], ...]
     wiring: Wiring
     policies: Mapping[str, CachePolicy]
+    needs: tuple[Port, ...] = ()
+    """Ports that the strategy and steps of the sampler need."""
 
     @property
     def max_length(self) -> int:
@@ -61,7 +65,7 @@ class Assembly:
             for wired in self.wiring.stages
             if wired.stage.cache_pairs
         }
-        return Executor(
+        executor = Executor(
             self.wiring,
             tuple(self.processor.offers),
             caches,
@@ -70,6 +74,8 @@ class Assembly:
             memory=session.cache_bytes,
             exact=all(policy.exact for policy in self.policies.values()),
         )
+        executor.need(self.needs)
+        return executor
 
     def _runtime(self, label: str) -> Runtime:
         """How the stage of a label is run.
@@ -111,7 +117,18 @@ def assemble(spec: PipelineSpec) -> Assembly:
     wiring = wire(stages, offers=tuple(processor.offers))
     policies = {part.label: cache_part(stage).make() for part, stage in stages if stage.cache_pairs}
     _check_exactness(spec, policies)
-    return Assembly(spec, processor, stages, wiring, policies)
+    needs = tuple(
+        port
+        for part in (spec.strategy, *spec.sampler)
+        for port in find_needed(part, needed(part), wiring)
+    )
+    wiring.want(
+        {
+            *(port.name for port in needs),
+            *(read.port.name for wired in wiring.stages for read in wired.reads),
+        }
+    )
+    return Assembly(spec, processor, stages, wiring, policies, needs)
 
 
 def _stage(part: Part) -> Stage:
@@ -123,6 +140,9 @@ def _stage(part: Part) -> Stage:
         cause = f"{part.name} is no stage: it has no {', '.join(lacks)}"
         hint = "a stage declares when, whole, reads, writes and cache_pairs, and can be called"
         raise ConfigError(part.where, cause, hint=hint, exit_code=1)
+    if any(port.on_demand for port in stage.writes) and not hasattr(stage, "want"):
+        cause = f"{part.name} writes ports on demand and has no method `want(names)`"
+        raise ConfigError(part.where, cause, exit_code=1)
     made: Stage = stage
     return made
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from triptych.core.cache import Binding, Cache, Pool
+from triptych.core.needs import NOTHING, Needs
 from triptych.core.ports import Array
 from triptych.core.sequence import Column
 from triptych.core.sequence import Sequence as TokenSequence
@@ -86,9 +87,12 @@ class BatchedStep:
         at = sequence.forwarded
         return sequence.entered == at + 1 and is_text(sequence, at)
 
-    def __call__(self, sequences: Sequence[TokenSequence]) -> list[Array] | None:
+    def __call__(
+        self, sequences: Sequence[TokenSequence], needs: Needs = NOTHING
+    ) -> list[Array] | None:
         """The logits of each, float32 [1, V], valid until the next run of the stages.
 
+        needs: what they carry.
         None when the caches have put the sequences in different places; nothing was run then.
         """
         bindings = self._bind(sequences)
@@ -108,7 +112,7 @@ class BatchedStep:
         for sequence in sequences:
             sequence.forwarded += 1
         logits = ports["logits"]
-        return [logits[row] for row in rows]
+        return [needs.beside(logits[row], ports, row) for row in rows]
 
     def _bind(self, sequences: Sequence[TokenSequence]) -> dict[str, Binding]:
         """What each cache gives its stage, by the stage's label."""

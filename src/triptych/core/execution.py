@@ -14,6 +14,7 @@ from triptych.core.errors import InputError, PluginError
 from triptych.core.feature_cache import FeatureCache
 from triptych.core.input_phase import InputPhase
 from triptych.core.media_stages import media_port
+from triptych.core.needs import Needs
 from triptych.core.ports import Array, Port
 from triptych.core.prompt import Prompt
 from triptych.core.sequence import Sequence
@@ -65,6 +66,7 @@ class Executor:
             for wired in self.wiring.stages
             for pair in wired.stage.cache_pairs
         )
+        self._needs = Needs()
         self._pools = [cache for cache in self.caches.values() if isinstance(cache, Pool)]
         for pool in self._pools:
             pool.evict_idle = self.make_room
@@ -96,7 +98,7 @@ class Executor:
         sequence.forwarded = stop
         clock.forward += time.perf_counter() - begin
         # A decoder that takes no `logit_index` gives the logits of the whole slice.
-        logits: Array = ports["logits"][0][-rows:]
+        logits = self._needs.beside(ports["logits"][0][-rows:], ports)
         if len(logits) < rows:
             raise PluginError(
                 f"the stages wrote {len(logits)} rows of 'logits' where {rows} were wanted"
@@ -128,11 +130,20 @@ class Executor:
         they cannot be forwarded together after all. When a stage raises, all are as they were.
         """
         begin = time.perf_counter()
-        logits = self._step(sequences) if self._step is not None else None
+        logits = None
+        if self._step is not None:
+            logits = self._step(sequences, self._needs)
         seconds = time.perf_counter() - begin
         for clock in clocks:
             clock.forward += seconds
         return logits
+
+    def need(self, ports: Iterable[Port]) -> None:
+        """From now on, logits carry a row of each of these ports, too."""
+        found = {port.name: port for port in ports}
+        if not found.keys() <= self._needs.names:
+            self.wiring.want(found)
+            self._needs = self._needs.with_ports(found.values())
 
     @property
     def bytes_per_token(self) -> int:
@@ -154,6 +165,7 @@ class Executor:
         Stages after that are not run. The arrays are valid until the next run of any stage.
         Raises InputError when the prompt is longer than one slice can be.
         """
+        self.wiring.want({port})
         inputs, spans = (
             self._stages_until(port, stages) for stages in (self.wiring.input, self.wiring.span)
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +32,36 @@ class Graph:
         header = read_header(path)
         self.path = path
         self.inputs: tuple[Port, ...] = header.inputs
-        self.outputs: tuple[Port, ...] = header.outputs
+        self.outputs: tuple[Port, ...] = tuple(
+            replace(port, on_demand=port.name in header.on_demand) for port in header.outputs
+        )
         self.device = "cpu"
         self._weights = header.external
         self._runtime = Runtime()
+        self._unwanted = header.on_demand & {port.name for port in header.outputs}
         self._session: Any = None
         self._opening = threading.Lock()
         self._names = tuple(port.name for port in self.inputs)
         self._outputs = {port.name: Output(port, self.inputs) for port in self.outputs}
         self._bindings: OrderedDict[int, tuple[Array | None, GraphBinding]] = OrderedDict()
         self._latest: tuple[Array | None, GraphBinding] | None = None
+
+    def want(self, names: Iterable[str]) -> None:
+        """Compute these outputs on demand, too. A session that does not is made anew.
+
+        Raises GraphError where that would lose what a device has in its memory.
+        """
+        unwanted = self._unwanted.difference(names)
+        if unwanted == self._unwanted:
+            return
+        if self._session is not None and self.device != "cpu":
+            raise GraphError(
+                f"{self.path}: {', '.join(sorted(self._unwanted - unwanted))} was not asked for "
+                f"when the graph was opened on {self.device}; name it in a component's needs"
+            )
+        self._unwanted = unwanted
+        self._session, self._latest = None, None
+        self._bindings.clear()
 
     def load(self, runtime: Runtime) -> None:
         """Make the session, or see that it can be made. Raises GraphError and SessionError.
@@ -61,7 +82,9 @@ class Graph:
         if self._session is None:
             with self._opening:
                 if self._session is None:
-                    self._session = open_session(self.path, self._weights, self._runtime)
+                    self._session = open_session(
+                        self.path, self._weights, self._runtime, without=self._unwanted
+                    )
         return self._session
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:

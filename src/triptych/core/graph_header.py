@@ -35,7 +35,7 @@ DTYPES = {
 
 # Wire types, and the numbers of the fields that are followed.
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_MODEL_GRAPH, _MODEL_FUNCTIONS = 7, 25
+_MODEL_GRAPH, _MODEL_METADATA, _MODEL_FUNCTIONS = 7, 14, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 5, 11, 12
 _GRAPH_SPARSE_INITIALIZER, _SPARSE_VALUES, _SPARSE_INDICES = 15, 1, 2
 _FUNCTION_NODE, _FUNCTION_ATTRIBUTE, _NODE_ATTRIBUTE = 7, 11, 5
@@ -52,17 +52,25 @@ _MAX_DEPTH = 16
 _MAX_FIELDS = 5_000_000  # a file of many more is made to keep its reader busy
 
 
+ON_DEMAND = "triptych.on_demand"
+"""The metadata of a graph that names its outputs which nobody has to read, with commas."""
+
+
 class GraphFileError(TriptychError):
     """A file that is no ONNX graph, or one that reaches outside of its folder."""
 
 
 @dataclass(frozen=True)
 class GraphHeader:
-    """What a graph declares: its inputs (without weights), its outputs, its data files."""
+    """What a graph declares: its inputs (without weights), its outputs, its data files.
+
+    on_demand: the names of outputs that nobody has to read.
+    """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     external: frozenset[str]
+    on_demand: frozenset[str] = frozenset()
 
 
 def read_header(path: Path) -> GraphHeader:
@@ -73,7 +81,7 @@ def read_header(path: Path) -> GraphHeader:
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            header = _Reader(data).model()
+            header = Reader(data).model()
     except (_WireError, IndexError, UnicodeDecodeError) as cause:
         raise GraphFileError(
             f"{path}: not an ONNX graph, or a damaged one ({cause}); export or copy it again"
@@ -124,19 +132,24 @@ class _WireError(Exception):
     """The bytes do not follow the protocol buffer wire format."""
 
 
-class _Reader:
+class Reader:
     """A walk over the messages of one ONNX file."""
 
-    def __init__(self, data: mmap.mmap) -> None:
+    def __init__(self, data: mmap.mmap | bytes) -> None:
         self.data = data
         self.external: set[str] = set()
         self.seen = 0
 
     def model(self) -> GraphHeader:
+        """What the model declares."""
         graphs: list[tuple[int, int]] = []
+        metadata: dict[str, str] = {}
         for field, start, end in self.fields(0, len(self.data)):
             if field == _MODEL_GRAPH:
                 graphs.append((start, end))
+            elif field == _MODEL_METADATA:
+                entry = {key: self.text(a, b) for key, a, b in self.fields(start, end)}
+                metadata[entry.get(_ENTRY_KEY, "")] = entry.get(_ENTRY_VALUE, "")
             elif field == _MODEL_FUNCTIONS:
                 for inner, value, value_end in self.fields(start, end):
                     if inner == _FUNCTION_NODE:
@@ -151,9 +164,11 @@ class _Reader:
             inputs=tuple(port for port in inputs if port.name not in weights),
             outputs=tuple(outputs),
             external=frozenset(self.external),
+            on_demand=frozenset(filter(None, metadata.get(ON_DEMAND, "").split(","))),
         )
 
     def graph(self, start: int, end: int, *, depth: int) -> tuple[list[Port], list[Port], set[str]]:
+        """Its inputs, its outputs, the names of its weights."""
         if depth > _MAX_DEPTH:
             raise _WireError("subgraphs are nested too deeply")
         inputs: list[Port] = []
@@ -173,11 +188,13 @@ class _Reader:
         return inputs, outputs, weights
 
     def node(self, start: int, end: int, *, depth: int) -> None:
+        """Follows a node's attributes."""
         for field, inner, stop in self.fields(start, end):
             if field == _NODE_ATTRIBUTE:
                 self.attribute(inner, stop, depth=depth)
 
     def attribute(self, start: int, end: int, *, depth: int) -> None:
+        """Follows the tensors and the graphs in an attribute."""
         for field, inner, stop in self.fields(start, end):
             if field in _ATTRIBUTE_TENSORS:
                 self.tensor(inner, stop)
@@ -221,6 +238,7 @@ class _Reader:
         return Port(name, dtype, tuple(axes))
 
     def tensor_type(self, start: int, end: int) -> tuple[str, list[Axis]]:
+        """The dtype and the axes of a tensor."""
         dtype, axes = "unknown", list[Axis]()
         for field, inner, stop in self.fields(start, end):
             if field == _TENSOR_TYPE_ELEMENT:
@@ -233,6 +251,7 @@ class _Reader:
         return dtype, axes
 
     def axis(self, start: int, end: int, index: int) -> Axis:
+        """The number or the name of an axis."""
         for field, inner, stop in self.fields(start, end):
             if field == _DIM_VALUE and (value := self.varint(inner)[0]) < _NEGATIVE:
                 return value
@@ -268,6 +287,7 @@ class _Reader:
             position = stop
 
     def varint(self, position: int) -> tuple[int, int]:
+        """The number at `position`, and where it ends."""
         value = shift = 0
         while shift < _VARINT_BITS:
             byte = self.data[position]
@@ -279,4 +299,5 @@ class _Reader:
         raise _WireError("a number is too long")
 
     def text(self, start: int, end: int) -> str:
+        """A string."""
         return self.data[start:end].decode()

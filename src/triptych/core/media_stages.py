@@ -30,7 +30,7 @@ class MediaStages:
         fresh: dict[str, Media] = {}
         for item in media:
             known = self._features.get(wired.label, item.digest)
-            if known is None:
+            if known is None or not {*wired.wanted} <= known.keys():
                 fresh[item.digest] = item
             else:
                 results[item.digest] = known
@@ -41,6 +41,7 @@ class MediaStages:
                 [results[item.digest][write.port.name] for item in media], write.port
             )
             for write in wired.writes
+            if all(write.port.name in results[item.digest] for item in media)
         }
 
     def _computed(self, wired: Wired, media: Sequence[Media]) -> dict[str, dict[str, Array]]:
@@ -58,6 +59,8 @@ class MediaStages:
         )
         results: dict[str, dict[str, Array]] = {item.digest: {} for item in media}
         for write in wired.writes:
+            if write.port.name not in written:
+                continue
             name, axis = write.port.name, _media_axis(write.port)
             letter = write.port.axes[axis]
             counts = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,7 +61,7 @@ class OnnxStage:
         self.writes: tuple[Port, ...] = tuple(
             port for port in self.graph.outputs if port.name not in presents
         )
-        self._outputs = [port.name for port in self.writes]
+        self._outputs = [port.name for port in self.writes if not port.on_demand]
         self._grows = bool(self.cache_pairs) and cache.grow(self.cache_pairs)
         names = [port.name for port in self.graph.inputs]
         self._tokens = next((name for name in TOKENS if name in names), None)
@@ -72,6 +72,11 @@ class OnnxStage:
     def load(self, runtime: Runtime) -> None:
         """Read the weights. Raises GraphError."""
         self.graph.load(runtime)
+
+    def want(self, names: Collection[str]) -> None:
+        """Compute these outputs, which are on demand, as well. Raises GraphError."""
+        self._outputs += [name for name in names if name not in self._outputs]
+        self.graph.want(names)
 
     @property
     def device(self) -> str:

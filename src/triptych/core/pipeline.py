@@ -22,6 +22,7 @@ from triptych.core.config.part import Part
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.errors import InputError, TriptychError
 from triptych.core.generation import RunningGeneration, StopRules
+from triptych.core.needs import find_needed
 from triptych.core.options import CallOptions
 from triptych.core.ports import Array
 from triptych.core.prefix_cache import DEFAULT_BYTES, PrefixCache
@@ -248,8 +249,10 @@ class Pipeline:
         self._check_prompt(prompt)
         parts = self.spec.sampler_for(flags=options.flags, sampler=options.sampler)
         seed = secrets.randbits(32) if options.seed is None else options.seed
+        steps = [part.make() for part in parts]
+        self._provide(parts, steps)
         chain = Chain(
-            [part.make() for part in parts],
+            steps,
             seed=seed,
             prompt_tokens=prompt.tokens,
             source=self._executor.wiring.logits_from,
@@ -304,6 +307,17 @@ class Pipeline:
                 release()
             raise
         return Stream(self._scheduler, job, finish=finish)
+
+    def _provide(self, parts: Sequence[Part], steps: Sequence[object]) -> None:
+        """Have logits carry what the steps of a chain need. Raises ConfigError."""
+        ports = [
+            port
+            for part, step in zip(parts, steps, strict=True)
+            for port in find_needed(part, getattr(step, "needs", ()), self._executor.wiring)
+        ]
+        if ports:
+            with self._scheduler.exclusive():
+                self._executor.need(ports)
 
     def _made(self, part: Part) -> Strategy:
         """The strategy, with weights of its own if it has any. Raises ConfigError."""

@@ -46,12 +46,16 @@ class Port:
     dtype: a numpy name such as ``float32``; ``float`` takes any floating type.
     axes: one name from `AXES`, another name, or a fixed number per dimension.
     absent: the fill value a reader gets when nobody wrote the port; None: it must be there.
+    on_demand: of an output: computed only where somebody reads it, so that nobody has to. A stage
+        with such outputs has the method `want(names)`, which tells it which they are; it is called
+        before its weights are read, and again when somebody looks at another.
     """
 
     name: str
     dtype: str
     axes: tuple[Axis, ...]
     absent: float | None = None
+    on_demand: bool = False
 
     def __str__(self) -> str:
         axes = ", ".join(str(axis) for axis in self.axes)

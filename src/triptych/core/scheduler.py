@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from triptych.core.clock import Clock
 from triptych.core.errors import InputError, PluginError, TriptychError
 from triptych.core.execution import Executor
 from triptych.core.generation import RunningGeneration
+from triptych.core.needs import joined, kept
 from triptych.core.ports import Array
 from triptych.core.sequence import Sequence
 from triptych.core.spans import Logits, Span, Strategy
@@ -47,7 +46,7 @@ class _Wanted:
 
     @property
     def logits(self) -> Array:
-        return self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
+        return joined(self.parts)
 
 
 @dataclass(eq=False)
@@ -338,7 +337,7 @@ class Scheduler:
         """Answer the strategies that have all their logits; keep the new parts of the others."""
         for job, wanted in members:
             if any(one.missing for one in job.wanted):
-                wanted.parts[-1] = wanted.parts[-1].copy()  # The next slice may use its memory.
+                wanted.parts[-1] = kept(wanted.parts[-1])  # The next slice may use its memory.
         for job, wanted in members:
             if not job.done and wanted in job.wanted and not any(one.missing for one in job.wanted):
                 self._answer(job)

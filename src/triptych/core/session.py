@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from triptych.core.errors import TriptychError
+from triptych.core.graph_cut import cut_outputs
 from triptych.core.graph_store import GraphStore
 from triptych.core.stages import Runtime
 
@@ -46,14 +47,17 @@ class SessionError(TriptychError):
     """A setting of the session that this process cannot follow."""
 
 
-def open_session(path: Path, weights: Iterable[str], runtime: Runtime) -> Any:
+def open_session(
+    path: Path, weights: Iterable[str], runtime: Runtime, *, without: Collection[str] = ()
+) -> Any:
     """The onnxruntime session of a graph. Raises GraphError and SessionError.
 
-    weights: the names of its data files. The form that ONNX Runtime gives a large graph is
+    weights: the names of its data files. without: outputs that are not computed; such a graph has
+    no place in the store. The form that ONNX Runtime gives a large graph is
     taken from the store, or put there, if only the CPU computes: other providers compile what
     no file holds.
     """
-    return _open(path, weights, runtime, packed=True)
+    return _open(path, weights, runtime, packed=True, without=without)
 
 
 def check_session(path: Path, weights: Iterable[str], runtime: Runtime) -> None:
@@ -144,7 +148,14 @@ class ThreadPool:
             )
 
 
-def _open(path: Path, weights: Iterable[str], runtime: Runtime, *, packed: bool) -> Any:
+def _open(
+    path: Path,
+    weights: Iterable[str],
+    runtime: Runtime,
+    *,
+    packed: bool,
+    without: Collection[str] = (),
+) -> Any:
     import onnxruntime
 
     options = session_options(runtime)
@@ -158,6 +169,12 @@ def _open(path: Path, weights: Iterable[str], runtime: Runtime, *, packed: bool)
             model, sess_options=options, providers=providers, enable_fallback=0
         )
 
+    if without:
+        try:
+            options.add_session_config_entry(_WEIGHTS_FOLDER, str(path.parent.absolute()))
+            return session(cut_outputs(path.read_bytes(), without))
+        except Exception as cause:
+            raise GraphError(f"{path}: ONNX Runtime cannot load it: {cause}") from cause
     stored = _stored(path, weights, runtime, providers)
     if stored is not None and stored.content is not None:
         try:

@@ -119,12 +119,14 @@ def call(wired: Wired, feeds: Mapping[str, Array]) -> dict[str, Array]:
         raise
     except Exception as cause:
         raise PluginError(f"stage {wired.label} raised {type(cause).__name__}: {cause}") from cause
-    if not isinstance(given, Mapping) or given.keys() != wired.declared:
+    if not isinstance(given, Mapping) or not wired.required <= given.keys() <= wired.declared:
         wrote = sorted(given) if isinstance(given, Mapping) else type(given).__name__
         declared = sorted(wired.declared)
         raise PluginError(f"stage {wired.label} wrote {wrote}, but declares {declared}")
     written: dict[str, Array] = {}
     for write in wired.writes:
+        if write.name not in given:
+            continue
         value = given[write.name]
         if type(value) is not np.ndarray or (value.ndim, value.dtype) != wired.seen.get(write.name):
             value = _checked(wired, write, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -84,6 +84,7 @@ class Wired:
     per_item: a reducer that looks at visual rows and their media alone, so it is called for each
         item by itself.
     seen: axes and dtype of each output that was found to be what it declares.
+    wanted: the ports that it writes on demand, and that are read.
     """
 
     label: str
@@ -93,11 +94,17 @@ class Wired:
     per_media: bool = False
     per_item: bool = False
     seen: dict[str, tuple[int, Any]] = field(default_factory=dict, init=False, repr=False)
+    wanted: set[str] = field(default_factory=set, init=False, repr=False)
 
     @cached_property
     def declared(self) -> frozenset[str]:
         """The names of its outputs."""
         return frozenset(write.name for write in self.writes)
+
+    @cached_property
+    def required(self) -> frozenset[str]:
+        """Those that it always writes."""
+        return frozenset(write.name for write in self.writes if not write.port.on_demand)
 
     @cached_property
     def casts(self) -> Mapping[str, str]:
@@ -119,6 +126,22 @@ class Wiring:
     def stages(self) -> tuple[Wired, ...]:
         """All stages, in the order they run."""
         return self.input + self.span
+
+    def want(self, ports: Collection[str]) -> None:
+        """Have the stages compute those of `ports` that they write on demand.
+
+        Raises what a stage raises that cannot any more.
+        """
+        for wired in self.stages:
+            names = {
+                write.port.name: write.name
+                for write in wired.writes
+                if write.port.on_demand and write.port.name in ports
+            }
+            if names.keys() - wired.wanted:
+                stage: Any = wired.stage
+                stage.want(names.values())
+                wired.wanted.update(names)
 
     @property
     def whole(self) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from triptych.core.config.errors import ConfigError, nearest
 from triptych.core.config.part import Part
+from triptych.core.needs import remedy
 from triptych.core.ports import AXES, Axis, Port, When, same_dtype
 from triptych.core.stages import Stage
 from triptych.core.wired import (
@@ -220,7 +221,7 @@ class _Check:
                 continue
             available[name] = _Written(write.port, place)
             unread.pop(name, None)
-            if name not in CORE_READS and name not in place.ignore:
+            if name not in CORE_READS and name not in place.ignore and not write.port.on_demand:
                 unread[name] = place
 
     @staticmethod
@@ -298,7 +299,8 @@ class _Check:
         if reader.stage.when is When.SPAN and name in {port.name for port in self.offers}:
             cause = f"reads {name!r}, which is there only while media enter, not for each span"
             return _wrong(at, cause, known)
-        return _wrong(at, f"reads {name!r}, which nobody writes", known, name=name)
+        cause = f"reads {name!r}, which nobody writes"
+        return _wrong(at, cause, known, name=name, hint=remedy(name))
 
     def _connect(self, place: Part, read: Read, written: _Written) -> Read:
         port, wanted = written.port, read.port
@@ -365,6 +367,7 @@ def _apply(port: Port, place: Part) -> Port:
         change.dtype or port.dtype,
         change.axes if change.axes is not None else port.axes,
         change.absent if change.absent is not None else port.absent,
+        port.on_demand,
     )
 
 
@@ -380,10 +383,20 @@ def _axes(port: Port) -> str:
 
 
 def _wrong(
-    part: Part, cause: str, known: Iterable[str], *, name: str = "", at: tuple[str, ...] = ()
+    part: Part,
+    cause: str,
+    known: Iterable[str],
+    *,
+    name: str = "",
+    at: tuple[str, ...] = (),
+    hint: str | None = None,
 ) -> ConfigError:
     """The error at a stage's place, or at its `ports` or `ignore`; what is `known` there."""
     names = list(known)
     return ConfigError(
-        part.place(*at), cause, nearest=nearest(name, names) if name else None, known=names
+        part.place(*at),
+        cause,
+        nearest=nearest(name, names) if name else None,
+        known=names,
+        hint=hint,
     )

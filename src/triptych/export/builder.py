@@ -8,8 +8,9 @@ model = graph.model()
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,17 @@ IR_VERSION = 10
 MICROSOFT = "com.microsoft"
 
 Axes = Sequence[int | str]
+
+# Where a model has its offers, by name, until it is written.
+OFFERS = "triptych.offers"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A float32 output that a graph may have besides; `make` adds what computes it."""
+
+    make: Callable[[], ir.Value]
+    axes: Axes
 
 
 class _Names:
@@ -78,6 +90,7 @@ class GraphBuilder:
         self._graph = ir.Graph([], [], nodes=(), name=name, opset_imports={"": OPSET, MICROSOFT: 1})
         self._names = names or _Names(self._graph)
         self._scopes = list(scopes)
+        self._offers: dict[str, Offer] = {}
 
     @classmethod
     def branches(cls, graph: ir.Graph, *names: str) -> list[GraphBuilder]:
@@ -125,6 +138,10 @@ class GraphBuilder:
         self._graph.outputs.append(value)
         return value
 
+    def offer(self, name: str, make: Callable[[], ir.Value], axes: Axes) -> None:
+        """Says of an output, f32 `axes`, that an export may ask for: see `exposing`."""
+        self._offers[name] = Offer(make, axes)
+
     def op(
         self, op_type: str, *inputs: ir.Value | None, domain: str = "", **attributes: Any
     ) -> ir.Value:
@@ -155,6 +172,32 @@ class GraphBuilder:
         )
         self._graph.append(node)
         return results
+
+    def again(self, value: ir.Value, replaced: Mapping[ir.Value, ir.Value]) -> ir.Value:
+        """What `value` would be if others stood in the place of some values before it.
+
+        The nodes in between are there twice afterwards; their weights are not.
+        """
+        known = dict(replaced)
+        between: list[ir.Node] = []
+        wanted = [value]
+        while wanted:
+            node = wanted.pop().producer()
+            if node is not None and node not in between:
+                between.append(node)
+                wanted += [one for one in node.inputs if one is not None and one not in replaced]
+        for node in [node for node in self._graph if node in set(between)]:
+            if known.keys().isdisjoint(one for one in node.inputs if one is not None):
+                continue
+            results = self.ops(
+                node.op_type,
+                *(None if one is None else known.get(one, one) for one in node.inputs),
+                outputs=len(node.outputs),
+                domain=node.domain,
+                **{name: attribute.value for name, attribute in node.attributes.items()},
+            )
+            known.update(zip(node.outputs, results, strict=True))
+        return known[value]
 
     def microsoft(self, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
         """Appends one of ONNX Runtime's own operators, with one output."""
@@ -218,4 +261,6 @@ class GraphBuilder:
 
     def model(self) -> ir.Model:
         """The finished graph."""
-        return ir.Model(self._graph, ir_version=IR_VERSION, producer_name="triptych")
+        model = ir.Model(self._graph, ir_version=IR_VERSION, producer_name="triptych")
+        model.meta[OFFERS] = self._offers
+        return model

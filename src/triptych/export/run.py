@@ -13,6 +13,7 @@ from triptych.core.layouts.processor import processor_for
 from triptych.core.request import Request
 from triptych.export.checkpoint import Checkpoint, read_json
 from triptych.export.exporter import Exporter
+from triptych.export.exposing import ExposureError, expose_outputs, reads_keys
 from triptych.export.families import exporter_for
 from triptych.export.gptq import MeasuringPrecision, calibrated, decoder_inputs, hollow
 from triptych.export.graph_files import GraphFiles, Tell
@@ -68,6 +69,7 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     progress: Tell | None = None,
     layout: str = "triptych",
     drop_deepstack: bool = False,
+    expose: str | None = None,
 ) -> Path:
     """Writes the graphs, the processor's files and pipeline.yaml of a checkpoint; returns `out`.
 
@@ -84,15 +86,23 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     a weight is written.
     layout: whose folder is written, "triptych", "genai" or "onnx-community"; the last two have
     no pipeline.yaml. drop_deepstack: leave DeepStack out where the layout has no place for it.
+    expose: outputs that graphs have besides, as "hidden:all,attention:0+3"; see `exposing`.
     Raises CheckpointError, FamilyError, PrecisionError, ConfigError (of a recipe),
-    CacheFormError, CalibrationError, OutputError, LayoutError, or the family's own errors.
+    CacheFormError, CalibrationError, ExposureError, OutputError, LayoutError, or the family's own errors.
     Nothing is left under `out` unless the export is complete.
     """
     checkpoint, out = Path(checkpoint), Path(out)
     catalog = catalog or Catalog()
     source = Checkpoint(checkpoint)
     wanted = _recipe(precision or _own_precision(source), recipe)
-    form = cache_form(kv_cache or default_cache(source, wanted, layout))
+    usual = default_cache(source, wanted, layout)
+    # What attention looks at is computed from the keys as they are kept.
+    form = cache_form(kv_cache or ("fp32" if reads_keys(expose) else usual))
+    if form.bits and reads_keys(expose):
+        raise ExposureError(
+            f"--expose {expose}: attention cannot be exposed over keys in whole numbers; say "
+            "--kv-cache fp32, or fp16"
+        )
     if recipe is not None:
         # The patterns of a precision need not suit every family; those of a file have to.
         wanted.check(source)
@@ -107,9 +117,12 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
         "kv_cache": form.name,
         "layout": layout,
         "drop_deepstack": drop_deepstack,
+        **({"expose": expose} if expose else {}),
     }
     if layout_type is None and drop_deepstack:
         raise LayoutError(f"the layout {layout!r} has a place for DeepStack, so nothing is dropped")
+    if layout_type is not None and expose:
+        raise LayoutError(f"the layout {layout!r} has no place for what --expose adds")
     if layout_type is not None and form.name != "fp32":
         raise LayoutError(f"the layout {layout!r} has a cache of fp32, not {form.name}")
     with output_folder(out, record) as folder:
@@ -133,7 +146,10 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
                 progress=progress,
             )
             return out
-        files = GraphFiles(dict(exporter.graphs()), limit=max_file_size)
+        graphs = dict(exporter.graphs())
+        if expose:
+            expose_outputs(graphs, expose)
+        files = GraphFiles(graphs, limit=max_file_size)
         require_room(folder, files.expected_bytes)
         files.write(folder, progress)
         _write_rest(source, exporter, wanted.name, folder)

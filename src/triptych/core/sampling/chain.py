@@ -85,7 +85,7 @@ class Chain:
         Raises LogitsError when the row holds NaN or nothing above -inf, and PluginError
         when a step breaks its contract.
         """
-        return self._warp(row, self._context())
+        return self._warp(row, self._context(row))
 
     def choose(self, row: npt.NDArray[Any]) -> int:
         """Warp logits [V], choose a token, commit it. Raises as `warp` does."""
@@ -94,7 +94,7 @@ class Chain:
             if token is not None:
                 self._commit(token)
                 return token
-        context = self._context()
+        context = self._context(row)
         candidates = self._warp(row, context)
         chooser = cast("Choose", self.steps[-1])
         answer = self._run(-1, chooser, candidates, context)
@@ -149,6 +149,11 @@ class Chain:
         self._accepting = [
             index for index, step in enumerate(self.steps) if isinstance(step, Accepts)
         ]
+        self._needing = {
+            index: tuple(needs)
+            for index, step in enumerate(self.steps)
+            if (needs := getattr(step, "needs", ()))
+        }
         only: object = self.steps[0] if len(self.steps) == 1 and not self._accepting else None
         self._pick = only.pick if isinstance(only, Picks) else None
 
@@ -163,8 +168,16 @@ class Chain:
         # Not for NaN either.
         return token if row[token] > -np.inf else None
 
-    def _context(self) -> Context:
-        return Context(self.tokens, self.prompt_length, self.rng, self.needs)
+    def _context(self, row: npt.NDArray[Any]) -> Context:
+        needs: Mapping[str, npt.NDArray[Any]] = getattr(row, "needs", self.needs)
+        if self._needing:
+            for index, names in self._needing.items():
+                for name in names:
+                    if name not in needs:
+                        self._blame(
+                            index, f"needs {name!r}, which the logits to choose from do not carry"
+                        )
+        return Context(self.tokens, self.prompt_length, self.rng, needs)
 
     def _warp(self, row: npt.NDArray[Any], context: Context) -> Candidates:
         candidates = self._of_row(row)

@@ -18,7 +18,9 @@ class Context:
         tokens are not among them. Read-only, and valid during the call only.
     prompt_length: how many of them are the prompt.
     rng: the generation's own random generator; steps use no other.
-    needs: ports beside the logits, by name; those that the chain was given.
+    needs: a row of each port that a component declared in its `needs`, by the port's name: of
+        `hidden.3` [H], of `attention.3` [heads, total]. They belong to the token whose logits
+        the candidates are.
     """
 
     tokens: npt.NDArray[np.int64]

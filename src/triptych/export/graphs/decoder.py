@@ -19,11 +19,15 @@ Which calls are possible (limits of GroupQueryAttention on a CPU)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
 import numpy as np
 import onnx_ir as ir
 
 from triptych.export.builder import FLOAT, INT32, INT64, MICROSOFT, Axes, GraphBuilder
 from triptych.export.checkpoint import Weight
+from triptych.export.graphs.diagnostics import AttentionRows
 from triptych.export.graphs.feed_forward import FeedForward, SwiGLU
 from triptych.export.graphs.linear import linear, linears
 from triptych.export.graphs.rotary import Rotary
@@ -85,11 +89,14 @@ class _DecoderGraph:
         graph, shape = self.graph, self.shape
         with graph.scope("lengths"):
             self.ends, self.total = self.lengths()
+        self.attention_rows = AttentionRows(graph, shape, self.mask, self.ends)
         with graph.scope("rotary"):
             self.rotary = self.rotary_angles()
         with graph.scope("deepstack"):
             self.wanted_rows = graph.op("Unsqueeze", self.wanted, graph.constant([2]))
             visual = self.visual_rows()
+        hiddens: list[ir.Value] = []
+        picked: dict[ir.Value, ir.Value] = {}
         presents: list[ir.Value] = []
         residual = self.embeds
         normed = self.first_norm(residual)
@@ -101,7 +108,9 @@ class _DecoderGraph:
                 presents.extend(present)
                 if last:
                     # What follows only serves the logits, so only their rows go on.
-                    residual, attended = self.pick(residual), self.pick(attended)
+                    whole, rows = (residual, attended), (self.pick(residual), self.pick(attended))
+                    residual, attended = rows
+                    picked = dict(zip(rows, whole, strict=True))
                 attended = linear(
                     graph,
                     self.attention_storage,
@@ -116,22 +125,54 @@ class _DecoderGraph:
                 )
                 delta = self.feed_forward(graph, normed, weights.under("mlp"), layer)
                 if layer < len(visual):
-                    delta = graph.op(
-                        "Add", delta, self.pick(visual[layer]) if last else visual[layer]
-                    )
+                    added = self.pick(visual[layer]) if last else visual[layer]
+                    picked |= {added: visual[layer]} if last else {}
+                    delta = graph.op("Add", delta, added)
                 following = self.weights.under(
                     "norm" if last else f"layers.{layer + 1}.input_layernorm"
                 )
                 normed, residual = self.skip_norm(
                     residual, delta, following, self.attention_storage
                 )
+            hiddens.append(residual)
         with graph.scope("lm_head"):
             logits = self.head_storage.scores(graph, normed, self.head)
+        self.offer(hiddens, picked, normed, logits)
         graph.output("logits", logits, FLOAT, ["B", "R", shape.vocabulary])
         for past, present_value in zip(self.past, presents, strict=True):
             name = (past.name or "").replace("past_key_values", "present")
             graph.output(name, present_value, FLOAT, self.cache_axes)
         return graph.model()
+
+    def offer(
+        self,
+        hiddens: list[ir.Value],
+        picked: Mapping[ir.Value, ir.Value],
+        normed: ir.Value,
+        logits: ir.Value,
+    ) -> None:
+        """`hidden.{i}`: what layer i leaves, DeepStack added, before any norm.
+
+        `early_logits.{i}`: the final norm and the head over that, for the wanted rows. picked: in
+        the last layer, the wanted rows of values by these rows.
+        """
+        graph, shape = self.graph, self.shape
+        last = hiddens.pop()
+
+        def early(hidden: ir.Value) -> ir.Value:
+            scale = self.weights.get("norm.weight", shape.hidden)
+            return graph.again(logits, {normed: self.rms_norm(self.pick(hidden), scale)})
+
+        for layer, hidden in enumerate(hiddens):
+            graph.offer(f"hidden.{layer}", partial(_same, hidden), ["B", "S", shape.hidden])
+            graph.offer(
+                f"early_logits.{layer}", partial(early, hidden), ["B", "R", shape.vocabulary]
+            )
+        graph.offer(
+            f"hidden.{len(hiddens)}",
+            lambda: graph.again(last, picked),
+            ["B", "S", shape.hidden],
+        )
 
     def lengths(self) -> tuple[ir.Value, ir.Value]:
         """Each row's last index (i32 [B]) and the longest row's length (i32 scalar)."""
@@ -196,10 +237,11 @@ class _DecoderGraph:
             query = self.head_norm(query, weights.get("q_norm.weight", shape.head), shape.heads)
             key = self.head_norm(key, weights.get("k_norm.weight", shape.head), shape.kv_heads)
         window = {"local_window_size": shape.windows[layer]} if layer in shape.windows else {}
-        return tuple(
+        query = self.rotary(self.graph, query, shape.heads)
+        outputs = tuple(
             self.graph.ops(
                 "GroupQueryAttention",
-                self.rotary(self.graph, query, shape.heads),
+                query,
                 self.rotary(self.graph, key, shape.kv_heads),
                 value,
                 self.past[2 * layer],
@@ -213,6 +255,12 @@ class _DecoderGraph:
                 **window,
             )
         )
+        self.graph.offer(
+            f"attention.{layer}",
+            partial(self.attention_rows, query, outputs[1], window=shape.windows.get(layer)),
+            ["B", shape.heads, "S", "total"],
+        )
+        return outputs
 
     def head_norm(self, x: ir.Value, scale: Weight, heads: int) -> ir.Value:
         """RMS norm of each head by itself, x f32 [B, S, heads * head]."""
@@ -253,3 +301,7 @@ class _DecoderGraph:
     def pick(self, rows: ir.Value) -> ir.Value:
         """The wanted rows of each sequence: [B, S, width] becomes [B, R, width]."""
         return self.graph.op("GatherND", rows, self.wanted_rows, batch_dims=1)
+
+
+def _same(value: ir.Value) -> ir.Value:
+    return value

@@ -6,9 +6,12 @@ sorts the features back, which changes nothing that is computed.
 
 from __future__ import annotations
 
+from functools import partial
+
 import onnx_ir as ir
 
 from triptych.export.builder import FLOAT, INT64, GraphBuilder
+from triptych.export.graphs.diagnostics import received_attention
 from triptych.export.graphs.linear import linear
 from triptych.export.graphs.patches import (
     Patches,
@@ -94,6 +97,9 @@ class _VisionGraph:
             joined = attention_by_image(
                 graph, mixed, self.rotary, self.places, heads=shape.heads, width=shape.hidden
             )
+            sizes = {"heads": shape.heads, "width": shape.hidden, "merge": shape.merge}
+            received = partial(received_attention, graph, mixed, self.rotary, self.places, **sizes)
+            graph.offer(f"vision_attention.{index}", received, ["N"])
         else:
             mixed = graph.op("Unsqueeze", mixed, graph.constant([0]))
             query, key, value = graph.ops("Split", mixed, outputs=3, axis=-1, num_outputs=3)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 import onnx_ir as ir
 
 from triptych.export.builder import FLOAT, INT64, GraphBuilder
 from triptych.export.checkpoint import Weight
+from triptych.export.graphs.diagnostics import received_attention
 from triptych.export.graphs.patches import (
     Patches,
     attention_by_image,
@@ -55,7 +56,7 @@ class _VisionGraph:
         mergers = dict(config.deepstack_layers)
         for block in range(config.depth):
             with graph.scope(f"blocks.{block}"):
-                hidden = self.block(hidden, self.weights.under(f"blocks.{block}"), rotary, places)
+                hidden = self.block(hidden, block, rotary, places)
             if block in mergers:
                 name = f"deepstack_merger_list.{mergers[block]}"
                 with graph.scope(name):
@@ -128,13 +129,12 @@ class _VisionGraph:
             (high, share),
         ]
 
-    def block(
-        self, hidden: ir.Value, weights: Weights, rotary: Rotary, places: Patches
-    ) -> ir.Value:
+    def block(self, hidden: ir.Value, index: int, rotary: Rotary, places: Patches) -> ir.Value:
         graph, config = self.graph, self.config
+        weights = self.weights.under(f"blocks.{index}")
         normed = self.layer_norm(hidden, weights.under("norm1"), config.hidden)
         hidden = graph.op(
-            "Add", hidden, self.attention(normed, weights.under("attn"), rotary, places)
+            "Add", hidden, self.attention(normed, weights.under("attn"), rotary, places, index)
         )
         normed = self.layer_norm(hidden, weights.under("norm2"), config.hidden)
         wide = self.linear(
@@ -148,13 +148,16 @@ class _VisionGraph:
         return graph.op("Add", hidden, narrow)
 
     def attention(
-        self, normed: ir.Value, weights: Weights, rotary: Rotary, places: Patches
+        self, normed: ir.Value, weights: Weights, rotary: Rotary, places: Patches, index: int
     ) -> ir.Value:
         graph, config = self.graph, self.config
         mixed = self.linear(normed, weights.under("qkv"), config.hidden, 3 * config.hidden)
         joined = attention_by_image(
             graph, mixed, rotary, places, heads=config.heads, width=config.hidden
         )
+        sizes = {"heads": config.heads, "width": config.hidden, "merge": config.merge}
+        received = partial(received_attention, graph, mixed, rotary, places, **sizes)
+        graph.offer(f"vision_attention.{index}", received, ["N"])
         return self.linear(joined, weights.under("proj"), config.hidden, config.hidden)
 
     def merger(self, hidden: ir.Value, weights: Weights, *, late_norm: bool) -> ir.Value:
