@@ -1,5 +1,7 @@
 """Every built-in component keeps what its kind promises, as a plugin's author is asked to."""
 
+from pathlib import Path
+
 import pytest
 
 from triptych.core.catalog import SINGULAR, Catalog
@@ -14,6 +16,7 @@ GRAPHS = {
     "decoder": {"graph": SKETCH / "decoder.onnx"},
     "onnx": {"graph": SKETCH / "embeddings.onnx", "when": "span"},
 }
+REDUCERS = ("token_random", "token_grid", "token_norm", "token_merge", "evs")
 REDUCERS = ("token_random", "token_grid", "token_norm", "token_merge", "evs")
 SETTINGS = {
     "samplers": {
@@ -53,6 +56,11 @@ SETTINGS = {
 ELSEWHERE = {
     ("samplers", "constrain"): "needs a tokenizer: tests/end_to_end/test_constrained.py",
     ("stages", "features"): "needs files: tests/end_to_end/test_swapped_parts.py",
+    ("stages", "features"): "needs files of features: tests/end_to_end/test_swapped_parts.py",
+    (
+        "stages",
+        "torch_vision_encoder",
+    ): "needs a checkpoint and torch: tests/end_to_end/test_swapped_parts.py",
     ("strategies", "draft"): "needs a second pipeline: tests/core/test_draft.py",
 }
 """What cannot be checked by itself, and where it is."""
@@ -106,5 +114,7 @@ def test_a_family_keeps_its_promises_over_a_checkpoint(tiny_checkpoint):
 
 def test_what_is_checked_elsewhere_is_there():
     catalog = Catalog()
-    for kind, name in ELSEWHERE:
+    root = Path(__file__).parents[2]
+    for (kind, name), where in ELSEWHERE.items():
         assert name in catalog.names(kind)
+        assert name in (root / where.rpartition(" ")[2]).read_text(encoding="utf-8")

@@ -48,21 +48,21 @@ class NewViews(Whole):
 class Evicts(Whole):
     exact = False
 
-    def evict(self, count):
-        return np.arange(count - 4, count)
+    def evict(self, pasts, count):
+        return dict.fromkeys(pasts, np.arange(count - 4, count))
 
     def make(self, pairs, max_length, allocate):
         return BufferCache(pairs, SMALL, allocate, evict=self.evict)
 
 
 class KeepsTheOldest(Evicts):
-    def evict(self, count):
-        return np.arange(4)
+    def evict(self, pasts, count):
+        return dict.fromkeys(pasts, np.arange(4))
 
 
 class KeepsTwice(Evicts):
-    def evict(self, count):
-        return np.array([0, 0, count - 1])
+    def evict(self, pasts, count):
+        return dict.fromkeys(pasts, np.array([0, 0, count - 1]))
 
 
 class CannotGoBack(Whole):
@@ -99,8 +99,8 @@ class LeavesTraces(Whole):
 
 class SharesRoom(Evicts):
     def make(self, pairs, max_length, allocate):
-        def evict(count):
-            return np.arange(count - 8 // len(cache.leased), count)
+        def evict(pasts, count):
+            return dict.fromkeys(pasts, np.arange(count - 8 // len(cache.leased), count))
 
         cache = BufferCache(pairs, SMALL, allocate, evict=evict)
         return cache

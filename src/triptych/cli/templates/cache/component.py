@@ -30,6 +30,10 @@ class __CLASS__:
         """A cache for the past/present pairs of one stage."""
         return BufferCache(pairs, self.size + self.slack, allocate, evict=self.evict)
 
-    def evict(self, count):
-        """Which of a full slot's `count` rows stay, int64, ascending."""
-        return np.arange(count - self.size, count)
+    def evict(self, pasts, count):
+        """Which of a full slot's `count` rows stay, int64, ascending, for each past tensor.
+
+        pasts: the tensors by name, [1, heads, length, head_size]; all may keep other rows, but
+        equally many.
+        """
+        return dict.fromkeys(pasts, np.arange(count - self.size, count))
