@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,7 @@ import numpy.typing as npt
 from triptych.core.sampling import Candidates, Chain, log_softmax
 from triptych.core.sequence import Sequence as TokenSequence
 from triptych.core.spans import Generation
-
-if TYPE_CHECKING:
-    from triptych.plugins.strategies.beam_search import BeamSearch
+from triptych.plugins.strategies.beam_settings import BeamSettings
 
 
 @dataclass
@@ -53,7 +51,7 @@ class BeamGroup:
     """One beam search. settings: the strategy's; of its width a group has its share."""
 
     def __init__(
-        self, beam: Beam, settings: BeamSearch.Settings, ends: frozenset[int], limit: int
+        self, beam: Beam, settings: BeamSettings, ends: frozenset[int], limit: int
     ) -> None:
         self.beams = [beam]
         self.settings = settings
@@ -65,7 +63,7 @@ class BeamGroup:
         self._steps = 0
 
     @classmethod
-    def start(cls, generation: Generation, settings: BeamSearch.Settings, limit: int) -> list[Self]:
+    def start(cls, generation: Generation, settings: BeamSettings, limit: int) -> list[Self]:
         """The groups after the prompt; the first has the generation's own sequence."""
         ends = frozenset(generation.eos_ids)
         sequence, chain = generation.sequence, generation.chain

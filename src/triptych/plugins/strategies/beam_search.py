@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Literal, Self
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
-
-from triptych.core import settings as core
 from triptych.core.errors import InputError
 from triptych.core.spans import Generation, Logits, Span
 from triptych.plugins.strategies.beam_group import BeamGroup
+from triptych.plugins.strategies.beam_settings import BeamSettings
 
 
 class BeamSearch:
@@ -27,28 +23,10 @@ class BeamSearch:
     Beams that part copy their caches.
     """
 
-    class Settings(core.Settings):
-        """width: continuations in all, `groups` a divisor of it. See the class for the others.
-
-        early_stopping: true ends as soon as `width` texts have ended; false, where the running ones
-            score less than these now; "never", where they can never score more.
-        """
-
-        width: int = Field(default=4, ge=1)
-        length_penalty: float = Field(default=1.0, allow_inf_nan=False)
-        early_stopping: bool | Literal["never"] = False
-        groups: int = Field(default=1, ge=1)
-        diversity: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-
-        @model_validator(mode="after")
-        def _whole_groups(self) -> Self:
-            if self.width % self.groups:
-                raise PydanticCustomError("groups", "width must be a multiple of groups")
-            return self
-
+    Settings = BeamSettings
     speculates = False
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BeamSettings) -> None:
         self.settings = settings
 
     def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:

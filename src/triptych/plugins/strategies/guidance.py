@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Literal
 
 import numpy as np
@@ -11,11 +10,10 @@ from pydantic import Field
 from triptych.core import settings as core
 from triptych.core.prompt import Prompt
 from triptych.core.sampling import log_softmax
-from triptych.core.spans import Generation, Logits, Span
-from triptych.plugins.strategies.contrast import Row, contrasted
+from triptych.plugins.strategies.contrast import Contrast, Row
 
 
-class Guidance:
+class Guidance(Contrast):
     """Classifier-free guidance of text (arXiv 2306.17806), as transformers computes it.
 
     scale * (log p - log q) + log q, where q is what the model says without `what`: the pictures and
@@ -29,14 +27,9 @@ class Guidance:
         without: Literal["media", "prompt"] = "media"
 
     branch = "guidance"
-    speculates = False
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-
-    def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:
-        """The strategy of one generation."""
-        return contrasted(self, generation)
 
     def edit(self, prompt: Prompt) -> Prompt:
         """The prompt without its media's tokens, or its last token alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from pydantic import Field
@@ -11,15 +11,14 @@ from pydantic import Field
 from triptych.core import settings as core
 from triptych.core.ports import Array
 from triptych.core.prompt import Media, Prompt, digest_of
-from triptych.core.spans import Generation, Logits, Span
-from triptych.plugins.strategies.contrast import Row, contrasted
+from triptych.plugins.strategies.contrast import Contrast, Row
 
 STEPS = 1000
 """Of the diffusion process that the noise is taken from."""
 CHANNELS = 3
 
 
-class VCD:
+class VCD(Contrast):
     """Visual contrastive decoding (Leng et al., arXiv 2311.16922).
 
     (1 + alpha) * logits - alpha * logits', where logits' are those of the same prompt with noise in
@@ -37,14 +36,9 @@ class VCD:
         seed: int = Field(default=0, ge=0)
 
     branch = "vcd"
-    speculates = False
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-
-    def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:
-        """The strategy of one generation."""
-        return contrasted(self, generation)
 
     def edit(self, prompt: Prompt) -> Prompt:
         """The prompt with noise in its media."""
