@@ -35,6 +35,11 @@ def stages() -> list[Component]:
             main="ratio",
         ),
         Component(
+            name="visionzip",
+            target=f"{FOLDER}.visionzip:VisionZip",
+            summary="Keeps the visual tokens that the encoder attends to, and merges the others.",
+        ),
+        Component(
             name="evs",
             target=f"{FOLDER}.evs:EVS",
             summary="Drops tokens of a video that hardly change from one step to the next.",
