@@ -56,7 +56,6 @@ SETTINGS = {
 ELSEWHERE = {
     ("samplers", "constrain"): "needs a tokenizer: tests/end_to_end/test_constrained.py",
     ("stages", "features"): "needs files: tests/end_to_end/test_swapped_parts.py",
-    ("stages", "features"): "needs files of features: tests/end_to_end/test_swapped_parts.py",
     (
         "stages",
         "torch_vision_encoder",
