@@ -335,3 +335,23 @@ def test_stdin_that_is_no_text_is_told_whatever_the_locale(tiny_pipeline):
     )
     assert done.returncode == 2
     assert done.stderr.decode() == "error: stdin is not text in utf-8: invalid start byte\n"
+
+
+def test_flags_that_are_not_given_cost_no_validators(monkeypatch):
+    import pydantic
+
+    from triptych.cli.main import PRESET, command
+
+    made = []
+    build = pydantic.TypeAdapter.__init__
+    monkeypatch.setattr(
+        pydantic.TypeAdapter, "__init__", lambda *a, **k: made.append(a) or build(*a, **k)
+    )
+    command.cache_clear()
+    verb = command("run").commands["run"]
+    arguments = ["--text", "Hello", "--stop", "a", "--stop", "b"]
+    context = verb.make_context("run", arguments, default_map=PRESET)
+    assert context.params["stop"] == ["a", "b"]
+    assert (context.params["image"], context.params["seed"]) == ((), None)
+    # Of the text, the pipeline, and the list of stops with its element.
+    assert len(made) == 4

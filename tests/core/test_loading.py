@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from triptych.core import graph_store, session
 from triptych.core.config.errors import ConfigError, Where
 from triptych.core.graph import Graph
-from triptych.core.loading import load_stages
+from triptych.core.loading import begin_loading, finish_loading
 from triptych.core.session import GraphError
 from triptych.core.stages import Runtime
 
@@ -27,7 +27,7 @@ class Stage:
 
 
 def load(*loads, meanwhile=lambda: None):
-    load_stages([(Part(), Stage(one), Runtime()) for one in loads], meanwhile)
+    finish_loading(begin_loading([(Part(), Stage(one), Runtime()) for one in loads]), meanwhile)
 
 
 def test_stages_are_loaded_together_and_the_processor_the_while():

@@ -20,6 +20,9 @@ from triptych.cli.verbs import VERBS
 # Typer coerces a missing value with pydantic, which `--help` need not wait for.
 PRESET = dict.fromkeys(("help", "install_completion", "show_completion"), False)
 
+MANY = -1
+"""Typer's `nargs` of an argument that takes any number of values."""
+
 _SELDOM = 100_000
 """New objects after which garbage is looked for. Imports make very many, and none is garbage."""
 
@@ -97,7 +100,23 @@ def command(verb: str | None = None) -> Any:
     for name in VERBS if verb is None else (verb,):
         function, examples = VERBS[name].load()
         app.command(name, rich_help_panel=VERBS[name].panel, epilog=examples)(function)
-    return typer.main.get_command(app)
+    whole = typer.main.get_command(app)
+    for one in getattr(whole, "commands", {}).values():
+        for parameter in one.params:
+            _spare(parameter)
+    return whole
+
+
+def _spare(parameter: Any) -> None:
+    """Typer makes a validator of pydantic's for each parameter, with or without a value."""
+    process = parameter.process_value
+
+    def process_value(context: Any, value: Any) -> Any:
+        if value is not None or parameter.required or parameter.callback is not None:
+            return process(context, value)
+        return () if parameter.multiple or parameter.nargs == MANY else None
+
+    parameter.process_value = process_value
 
 
 def _refuse(error: typer.TyperException) -> int:

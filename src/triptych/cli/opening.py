@@ -75,13 +75,18 @@ class Changes:
         """
         begin = time.perf_counter()
         with Waiting(f"loading {pipeline}"):
-            from triptych.core.pipeline import Pipeline
+            from triptych.core.assembly import assemble
 
             spec = self.spec(pipeline, sampling)
             if media:
                 session = spec.session.model_copy(update={"preload": True})
                 spec = replace(spec, session=session)
-            return Pipeline(spec, begin=begin)
+            assembly = assemble(spec)
+            assembly.begin()
+            # Imported while the weights are being read.
+            from triptych.core.pipeline import Pipeline
+
+            return Pipeline(spec, begin=begin, assembly=assembly)
 
 
 def _as_yaml(replacement: str) -> str:

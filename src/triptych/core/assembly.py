@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from triptych.core.cache import Cache, CachePolicy
 from triptych.core.config.build import part_of
 from triptych.core.config.errors import ConfigError
 from triptych.core.config.part import Part
 from triptych.core.config.spec import PipelineSpec
-from triptych.core.execution import Executor
-from triptych.core.loading import load_stages
+from triptych.core.loading import Loading, begin_loading, finish_loading
 from triptych.core.memory import reserve
 from triptych.core.needs import find_needed, needed
 from triptych.core.ports import Port
@@ -20,6 +19,9 @@ from triptych.core.prompt import Processor
 from triptych.core.stages import Runtime, Stage
 from triptych.core.wired import Wiring
 from triptych.core.wiring import wire
+
+if TYPE_CHECKING:
+    from triptych.core.execution import Executor
 
 DECLARED = ("when", "whole", "reads", "writes", "cache_pairs")
 """What every stage says of itself."""
@@ -40,22 +42,34 @@ class Assembly:
     needs: tuple[Port, ...] = ()
     """Ports that the strategy and steps of the sampler need."""
 
+    _begun: list[Loading] = field(default_factory=list, repr=False, compare=False)
+
     @property
     def max_length(self) -> int:
         """The longest sequence, in tokens."""
         given = self.spec.session.max_context
         return given or min(self.processor.max_context or LONGEST_DEFAULT, LONGEST_DEFAULT)
 
+    def begin(self) -> None:
+        """Begin to read the weights, in threads that `load` waits for. Safe to call twice."""
+        if not self._begun:
+            self._begun.extend(
+                begin_loading(
+                    [(part, stage, self._runtime(part.label)) for part, stage in self.stages]
+                )
+            )
+
     def load(self) -> Executor:
         """Read the weights and reserve the caches.
 
         Raises GraphError, or ConfigError at the place of a stage that fails.
         """
+        self.begin()
+        # Imported while the weights are being read.
+        from triptych.core.execution import Executor
+
         session = self.spec.session
-        load_stages(
-            [(part, stage, self._runtime(part.label)) for part, stage in self.stages],
-            meanwhile=getattr(self.processor, "load", _nothing),
-        )
+        finish_loading(self._begun, meanwhile=getattr(self.processor, "load", _nothing))
         for part, stage in self.stages:
             self._check_device(part, stage)
         caches: dict[str, Cache[Any]] = {

@@ -43,18 +43,20 @@ class Loading:
             self.error = error
 
 
-def load_stages(
-    stages: Sequence[tuple[Part, Stage, Runtime]], meanwhile: Callable[[], None]
-) -> None:
-    """Load every stage that has something to load, and do something else the while.
-
-    Raises the error of the first stage, in their order, that has one.
-    """
-    begun = [
+def begin_loading(stages: Sequence[tuple[Part, Stage, Runtime]]) -> list[Loading]:
+    """Begin to load every stage that has something to load."""
+    return [
         Loading(part, load, runtime)
         for part, stage, runtime in stages
         if (load := getattr(stage, "load", None)) is not None
     ]
+
+
+def finish_loading(begun: Sequence[Loading], meanwhile: Callable[[], None]) -> None:
+    """Wait for what was begun, and do something else the while.
+
+    Raises the error of the first stage, in their order, that has one.
+    """
     try:
         meanwhile()
     finally:

@@ -86,10 +86,19 @@ def load(
 class Pipeline:
     """One loaded pipeline; any number of threads may use it at once."""
 
-    def __init__(self, spec: PipelineSpec, *, begin: float | None = None) -> None:
-        """Build, check and load what `spec` describes. Raises ConfigError and GraphError."""
+    def __init__(
+        self,
+        spec: PipelineSpec,
+        *,
+        begin: float | None = None,
+        assembly: Assembly | None = None,
+    ) -> None:
+        """Build, check and load what `spec` describes. Raises ConfigError and GraphError.
+
+        begin: when that began, for `load_seconds`. assembly: what was built of `spec` already.
+        """
         begin = time.perf_counter() if begin is None else begin
-        assembly = assemble(spec)
+        assembly = assemble(spec) if assembly is None else assembly
         self.spec = spec
         self.processor = assembly.processor
         self._executor = assembly.load()
