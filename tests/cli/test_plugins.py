@@ -185,6 +185,30 @@ def test_the_name_of_a_broken_component_is_its_fault(triptych, plugin_file):
     assert done.err.endswith(" has no Gone\n")
 
 
+LATER_HOOK = """
+@hookimpl
+def samplers():
+    return [Component("new", ":New", "of a later interface", {})]
+"""
+
+
+@pytest.mark.parametrize(
+    ("field", "advice"),
+    [
+        (
+            "api=99",
+            "was written for interface 99 and this Triptych has interface 1: upgrade triptych",
+        ),
+        ("since=99", "if it was written for a later Triptych, upgrade triptych"),
+    ],
+)
+def test_a_plugin_for_a_later_interface_is_told_to_upgrade(triptych, plugin_file, field, advice):
+    path = plugin_file(LATER_HOOK.format(field), "class New: pass")
+    done = triptych("plugins", "local/new", "--plugin", path)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.strip().endswith(advice)
+
+
 def test_running_a_pipeline_does_not_look_at_plugins_it_does_not_name(
     triptych, tiny_pipeline, monkeypatch
 ):

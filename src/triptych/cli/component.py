@@ -173,7 +173,7 @@ def _value(name: str, form: Form, entry: Entry) -> str:
         return _value(name, form["anyOf"][0], entry)
     if form.get("type") in ("integer", "number"):
         return _number(form)
-    files = {"graph": f"{entry.component.name}.onnx", "folder": "."}
+    files = {"graph": f"{entry.component.name}.onnx", "folder": ".", "checkpoint": "."}
     return files.get(name, "true" if form.get("type") == "boolean" else "...")
 
 

@@ -124,7 +124,8 @@ class Entry:
         try:
             found = getattr(module, class_name)
         except (Exception, SystemExit) as error:
-            raise self._fault(f"cannot be used: {module.__name__} has no {class_name}") from error
+            where = str(self.origin.file) if not module_name else module.__name__
+            raise self._fault(f"cannot be used: {where} has no {class_name}") from error
         if not isinstance(found, type):
             raise self._fault(
                 f"cannot be used: its target {target} is of type {type(found).__name__}, "

@@ -53,7 +53,11 @@ class Manifest:
             (offered,) = hook() or [None]
             components = list(offered) if isinstance(offered, Iterable) else None
         except (Exception, SystemExit) as error:
-            raise self._fault(f"cannot be used: its {kind}() raised {cause_of(error)}") from error
+            later = "unexpected keyword argument" in str(error) and Component.__name__ in str(error)
+            remedy = "; if it was written for a later Triptych, upgrade triptych" if later else ""
+            raise self._fault(
+                f"cannot be used: its {kind}() raised {cause_of(error)}{remedy}"
+            ) from error
         if components is None or isinstance(offered, str):
             raise self._fault(
                 f"has a bad manifest: {kind}() returned {_kind_of(offered)}, "
