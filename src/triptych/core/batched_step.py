@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from triptych.core.cache import Binding, Cache, Pool
+from triptych.core.errors import PluginError
 from triptych.core.needs import NOTHING, Needs
 from triptych.core.ports import Array
 from triptych.core.sequence import Column
@@ -105,7 +106,7 @@ class BatchedStep:
         ports = self._ports(sequences, rows, batch)
         if ports is None:
             return None
-        self._run(ports, bindings, batch)
+        self._run(ports, bindings, rows, batch)
         # Only now, so that a stage that fails leaves no cache longer than another.
         for label, cache in self._caches.items():
             cache.settle([sequence.caches[label] for sequence in sequences])
@@ -126,7 +127,13 @@ class BatchedStep:
             for label, cache in self._caches.items()
         }
 
-    def _run(self, ports: dict[str, Array], bindings: Mapping[str, Binding], batch: int) -> None:
+    def _run(
+        self,
+        ports: dict[str, Array],
+        bindings: Mapping[str, Binding],
+        rows: tuple[int, ...],
+        batch: int,
+    ) -> None:
         """Run the stages, and add to `ports` what they write."""
         lengths = {"B": batch, "S": 1, "N": 0, "R": 1}
         for wired in self._stages:
@@ -137,7 +144,13 @@ class BatchedStep:
             if binding is not None:
                 feeds.update(binding.pasts)
                 feeds.update(from_cache(wired, binding.ports))
-            ports.update(call(wired, feeds))
+            written = call(wired, feeds)
+            if wired.drops and not written.pop("keep_tokens").reshape(batch)[list(rows)].all():
+                # Each has one token, whose logits are wanted.
+                raise PluginError(
+                    f"stage {wired.label} wrote keep_tokens without a token whose logits are wanted"
+                )
+            ports.update(written)
 
     def _ports(
         self, sequences: Sequence[TokenSequence], rows: tuple[int, ...], batch: int

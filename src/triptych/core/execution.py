@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from triptych.core.batched_step import BatchedStep, why_alone
 from triptych.core.cache import Cache, Pool
 from triptych.core.clock import Clock
@@ -25,6 +27,8 @@ from triptych.core.wired import INPUT_PORTS, REDUCTIONS, SPAN_PORTS, Wired, Wiri
 SPARE = 2
 """Slots in a block for each that is forwarded at once: others are kept for later, and who comes
 finds a place beside those in use."""
+
+_NO_LOGITS = np.zeros((0, 0), np.float32)
 
 
 @dataclass(eq=False)
@@ -91,12 +95,14 @@ class Executor:
         """Forward the tokens from ``sequence.forwarded`` up to `stop`.
 
         Returns the logits of the last `rows` of them, float32 [rows, V], valid until the next
-        run of the stage that wrote them.
+        run of the stage that wrote them; nothing where none are wanted.
         """
         begin = time.perf_counter()
         ports = self._span.ports(sequence, stop, rows)
         sequence.forwarded = stop
         clock.forward += time.perf_counter() - begin
+        if not rows:
+            return _NO_LOGITS
         # A decoder that takes no `logit_index` gives the logits of the whole slice.
         logits = self._needs.beside(ports["logits"][0][-rows:], ports)
         if len(logits) < rows:

@@ -46,7 +46,7 @@ class ItemReducers:
                 [part[write.port.name] for part in given], write.port.axes.index("N")
             )
             for write in wired.writes
-            if given
+            if given and write.port.name in given[0]
         }
 
     def _of_item(
@@ -54,6 +54,24 @@ class ItemReducers:
     ) -> dict[str, Array] | None:
         """What it writes for the `rows` of one item; None when it lacks what it reads."""
         count = rows.stop - rows.start
+        feeds = self._feeds.of(wired, self._own(wired, ports, item, rows), {"N": count, "S": count})
+        if feeds is None:
+            return None
+        # The stage may use its output's memory again.
+        written = {name: np.array(value) for name, value in call(wired, feeds).items()}
+        _check_lengths(wired, written, count)
+        if "merge_rows" in written:
+            try:
+                check_targets(written["merge_rows"])
+            except ReductionError as cause:
+                raise PluginError(f"stage {wired.label} wrote {cause}") from cause
+            written["merge_rows"] += rows.start
+        return written
+
+    def _own(
+        self, wired: Wired, ports: Mapping[str, Array], item: Media, rows: slice
+    ) -> dict[str, Array]:
+        """What the stage reads, of one item."""
         own: dict[str, Array] = {}
         for read in wired.reads:
             name = read.port.name
@@ -62,26 +80,19 @@ class ItemReducers:
                     own[name] = ports[name][_along(self._declared[name], rows)]
             elif name in self._declared:
                 own[name] = self._media.given(item, name, wired)
-        feeds = self._feeds.of(wired, own, {"N": count, "S": count})
-        if feeds is None:
-            return None
-        # The stage may use its output's memory again.
-        written = {name: np.array(value) for name, value in call(wired, feeds).items()}
-        for write in wired.writes:
-            name = write.port.name
-            length = written[name].shape[write.port.axes.index("N")]
-            if length != count:
-                raise PluginError(
-                    f"stage {wired.label} wrote {write.name!r} with {length} merged visual rows, "
-                    f"where {count} entered"
-                )
-        if "merge_rows" in written:
-            try:
-                check_targets(written["merge_rows"])
-            except ReductionError as cause:
-                raise PluginError(f"stage {wired.label} wrote {cause}") from cause
-            written["merge_rows"] += rows.start
-        return written
+        return own
+
+
+def _check_lengths(wired: Wired, written: Mapping[str, Array], count: int) -> None:
+    """Raises PluginError when the stage wrote another number of rows than an item has."""
+    for write in wired.writes:
+        name = write.port.name
+        length = written[name].shape[write.port.axes.index("N")] if name in written else count
+        if length != count:
+            raise PluginError(
+                f"stage {wired.label} wrote {write.name!r} with {length} merged visual rows, "
+                f"where {count} entered"
+            )
 
 
 def _along(port: Port, rows: slice) -> tuple[slice, ...]:

@@ -40,6 +40,28 @@ def keep_rows(
     return kept
 
 
+def keep_tokens(
+    ports: Mapping[str, Array], declared: Mapping[str, Port], keep: npt.NDArray[np.bool_]
+) -> dict[str, Array]:
+    """All ports of a slice without the tokens where `keep` (bool [S]) is false.
+
+    Visual rows stay, and what is left of `visual_index` names them as before. Raises
+    ReductionError when a token is dropped whose logits are wanted.
+    """
+    wanted = ports["logit_index"]
+    if not keep[wanted].all():
+        raise ReductionError("keep_tokens without a token whose logits are wanted")
+    kept: dict[str, Array] = {}
+    for name, value in ports.items():
+        axes = declared[name].axes
+        axis = axes.index("S") if "S" in axes else None
+        # One value may stand for all tokens.
+        whole = axis is None or value.shape[axis] != len(keep)
+        kept[name] = value if whole else np.compress(keep, value, axis)
+    kept["logit_index"] = np.cumsum(keep)[wanted] - 1
+    return kept
+
+
 def check_targets(target: npt.NDArray[np.int64]) -> None:
     """Raises ReductionError when a row joins one that is not there, or is merged away itself."""
     if ((target < 0) | (target >= len(target))).any() or (target[target] != target).any():

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from triptych.core.cache import Cache
+from triptych.core.cache import Cache, TokenIndex
+from triptych.core.errors import PluginError
 from triptych.core.ports import Array
+from triptych.core.reduction import ReductionError, keep_tokens
 from triptych.core.sequence import Sequence
 from triptych.core.stage_call import Feeds, call
-from triptych.core.wired import Wired, Wiring
+from triptych.core.wired import INPUT_PORTS, SPAN_PORTS, TABLE_PORTS, Wired, Wiring
 
 
 class SpanPhase:
@@ -31,6 +33,12 @@ class SpanPhase:
         }
         self._reads = tuple(reads)
         self._token = np.zeros(1, np.int64)
+        self._declared = {
+            port.name: port for port in (*INPUT_PORTS, *TABLE_PORTS, *SPAN_PORTS)
+        } | dict(wiring.kept)
+        for wired in wiring.span:
+            self._declared.update({write.port.name: write.port for write in wired.writes})
+        self._drops = {wired.label for wired in wiring.span if wired.drops}
 
     def room(self, sequence: Sequence) -> int:
         """How many tokens one forward may add now."""
@@ -54,8 +62,8 @@ class SpanPhase:
     ) -> dict[str, Array]:
         """Every port of the slice up to `stop`, after the first `stages` of the stages, or all.
 
-        rows: how many of its last tokens logits are wanted for. The caches have grown by the
-        slice when all stages were run.
+        rows: how many of its last tokens logits are wanted for; of 0, one is asked for, as graphs
+        give some. The caches have grown by the slice when all stages were run.
         """
         start, count = sequence.forwarded, stop - sequence.forwarded
         if count == 1 and stages is None and is_text(sequence, start):
@@ -68,8 +76,8 @@ class SpanPhase:
         else:
             index = np.arange(start, stop)
             ports = _slice(sequence, start, stop)
-            ports["logit_index"] = np.arange(count - rows, count)
-        lengths = {"B": 1, "S": count, "N": 0, "R": rows}
+            ports["logit_index"] = np.arange(count - max(rows, 1), count)
+        lengths = {"B": 1, "S": count, "N": 0, "R": max(rows, 1)}
         grown: list[tuple[Cache[Any], Any]] = []
         for wired in self._stages[:stages]:
             feeds = self._feeds.of(wired, ports, lengths)
@@ -82,11 +90,42 @@ class SpanPhase:
                 feeds.update(binding.pasts)
                 feeds.update(from_cache(wired, binding.ports))
                 grown.append((cache, slot))
-            ports.update(call(wired, feeds))
+            written = call(wired, feeds)
+            ports.update(written)
+            if wired.label in self._drops:
+                index = self._dropped(wired, ports, index, anyone=not rows)
+                lengths["S"] = len(index)
+                if not len(index):
+                    break
         # Only now, so that a stage that fails leaves no cache longer than another.
         for cache, slot in grown:
             cache.settle([slot])
         return ports
+
+    def _dropped(
+        self, wired: Wired, ports: dict[str, Array], index: TokenIndex, *, anyone: bool
+    ) -> TokenIndex:
+        """Take the tokens that a stage drops out of `ports`; the `index` of those that are left.
+
+        A cache behind the stage gets their rows alone, under the numbers that they have in the
+        sequence, so each cache has a length of its own and all go back to the same token.
+        anyone: no logits are wanted, so that those of any token that is left will do.
+        """
+        keep = ports.pop("keep_tokens").reshape(-1)
+        if len(keep) != len(index):
+            raise PluginError(
+                f"stage {wired.label} wrote 'keep_tokens' with {len(keep)} tokens, where "
+                f"{len(index)} are forwarded"
+            )
+        if keep.all():
+            return index
+        if anyone:
+            ports["logit_index"] = np.flatnonzero(keep)[-1:]
+        try:
+            ports.update(keep_tokens(ports, self._declared, keep))
+        except ReductionError as cause:
+            raise PluginError(f"stage {wired.label} wrote {cause}") from cause
+        return index[keep]
 
     def _slot(self, sequence: Sequence, label: str) -> Any:
         """The sequence's slot in the cache of stage `label`, leased when first asked for."""

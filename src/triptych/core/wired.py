@@ -36,6 +36,9 @@ MEDIA_INDEX = Port("media_index", "int64", ("N",))
 SOURCE = Port("source", "int64", ("S",))
 """The core's own column: where a token stood in the prompt, before any was pruned."""
 
+TABLE_PORTS = (Port("next_position", "int64", ("S",)), SOURCE)
+"""Columns of a sequence's table that the core fills where no stage does."""
+
 CORE_READS = {
     "next_position": (Port("next_position", "int64", ("S",)),),
     "logits": (Port("logits", "float", ("B", "R", "V")), Port("logits", "float", ("B", "S", "V"))),
@@ -48,6 +51,12 @@ REDUCTIONS = {
     "merge_weights": Port("merge_weights", "float32", ("N",)),
 }
 """What a visual-token reducer writes; the scheduler applies it to every port at once."""
+
+KEEP_TOKENS = (
+    Port("keep_tokens", "bool", ("S",)),
+    Port("keep_tokens", "bool", ("B", "S")),
+)
+"""What a SPAN stage writes, in either form, to drop tokens from the stages behind it."""
 
 MEDIA_AXES = frozenset({"N", "patches", "images", "tiles"})
 """A port with one of these axes can be split into those of single media items."""
@@ -95,6 +104,11 @@ class Wired:
     per_item: bool = False
     seen: dict[str, tuple[int, Any]] = field(default_factory=dict, init=False, repr=False)
     wanted: set[str] = field(default_factory=set, init=False, repr=False)
+
+    @cached_property
+    def drops(self) -> bool:
+        """Whether it drops tokens from the stages behind it."""
+        return any(write.port.name == KEEP_TOKENS[0].name for write in self.writes)
 
     @cached_property
     def declared(self) -> frozenset[str]:

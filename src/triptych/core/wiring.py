@@ -19,6 +19,7 @@ from triptych.core.wired import (
     CACHE_PORTS,
     CORE_READS,
     INPUT_PORTS,
+    KEEP_TOKENS,
     MEDIA_AXES,
     MEDIA_INDEX,
     MEDIA_PORTS,
@@ -219,6 +220,9 @@ class _Check:
                 )
             if name in REDUCTIONS and wired.stage.when is When.INPUT:
                 continue
+            if name == KEEP_TOKENS[0].name:
+                _check_keep_tokens(write.port, wired, place)
+                continue
             available[name] = _Written(write.port, place)
             unread.pop(name, None)
             if name not in CORE_READS and name not in place.ignore and not write.port.on_demand:
@@ -356,6 +360,15 @@ class _Check:
         if not self.sizes:
             return ""
         return " (" + ", ".join(f"{name} is {size}" for name, size in self.sizes.items()) + ")"
+
+
+def _check_keep_tokens(port: Port, wired: Wired, place: Part) -> None:
+    """`keep_tokens` is for what a SPAN stage drops from the stages behind it."""
+    if wired.stage.when is When.INPUT:
+        cause = "writes 'keep_tokens' on input, where a stage drops visual rows by 'keep_rows'"
+        raise _wrong(place, cause, ())
+    if (port.dtype, port.axes) not in [(form.dtype, form.axes) for form in KEEP_TOKENS]:
+        raise _wrong(place, f"writes {port}; what the core reads is {KEEP_TOKENS[0]}", ())
 
 
 def _apply(port: Port, place: Part) -> Port:
