@@ -43,6 +43,7 @@ SETTINGS = {
     "stages": {
         **GRAPHS,
         **{name: {"ratio": 0.5} for name in REDUCERS},
+        **{name: {"ratio": 0.5, "layer": 2} for name in ("visionzip", "fastv")},
         "torch_vision_encoder": {"checkpoint": SKETCH.parents[4] / "checkpoints" / "sketch"},
     },
     "processors": {"hf": {"folder": SKETCH}, "qwen_vl": {"folder": SKETCH}},

@@ -131,6 +131,15 @@ def export(  # noqa: PLR0913  # one parameter per flag
             "vision_attention of layers all, 3, 2-5 or 0+3, as in hidden:all,attention:0+3.",
         ),
     ] = None,
+    split_decoder: Annotated[
+        int | None,
+        typer.Option(
+            metavar="LAYER",
+            min=1,
+            help="Make two graphs of the decoder, the second one from this layer on, so that a "
+            "stage between them (fastv) can drop tokens.",
+        ),
+    ] = None,
     plugin: args.Plugin = None,
     debug: args.Debug = False,
 ) -> None:
@@ -164,6 +173,7 @@ def export(  # noqa: PLR0913  # one parameter per flag
                 layout=layout,
                 drop_deepstack=drop_deepstack,
                 expose=expose,
+                split=split_decoder,
             )
         record = read_record(out) or {}
         stored, cache = record.get("precision"), record.get("kv_cache")

@@ -35,15 +35,23 @@ def pipeline_yaml(
     processor: str,
     stages: Sequence[StageItem],
     generation: Mapping[str, Any] | None,
+    halves: tuple[str, str] | None = None,
 ) -> str:
     """The text of a pipeline.yaml.
 
-    source: the checkpoint's name, for the header. processor: its component's name. generation: the checkpoint's
-    generation_config.json, or None without one.
+    source: the checkpoint's name, for the header. processor: its component's name. generation:
+    the checkpoint's generation_config.json, or None without one. halves: the files of a decoder's
+    two graphs, where it has two.
     """
     lines = [HEADER.format(source=_printable(source), precision=precision) + "format: 1"]
     lines += [f"processor: {{{processor}: .}}", "stages:"]
-    lines += [f"  - {_item(*stage)}" for stage in stages]
+    for name, value in stages:
+        if halves is not None and value == halves[1]:
+            lines += [
+                f"  - {{{name}: {halves[0]}, as: early_decoder}}",
+                "  # A stage between the halves may drop tokens: `triptych plugins fastv`.",
+            ]
+        lines.append(f"  - {_item(name, value)}")
     lines += ["sampler:", *(f"  - {step}" for step in sampler(generation))]
     lines += [f"  # {note}" for note in _unserved(generation or {})]
     lines += ["strategy: autoregressive", f"stop: {{max_new_tokens: {MAX_NEW_TOKENS}}}"]

@@ -8,6 +8,8 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import onnx_ir as ir
+
 from triptych.core.catalog import Catalog
 from triptych.core.layouts.processor import processor_for
 from triptych.core.request import Request
@@ -17,7 +19,13 @@ from triptych.export.exposing import ExposureError, expose_outputs, reads_keys
 from triptych.export.families import exporter_for
 from triptych.export.gptq import MeasuringPrecision, calibrated, decoder_inputs, hollow
 from triptych.export.graph_files import GraphFiles, Tell
-from triptych.export.kv_cache import cache_form, cache_ranges, sample_prompts, store_cache
+from triptych.export.kv_cache import (
+    CacheForm,
+    cache_form,
+    cache_ranges,
+    sample_prompts,
+    store_cache,
+)
 from triptych.export.layouts import LayoutError, layout_named
 from triptych.export.layouts.written import write_layout
 from triptych.export.output import EDITABLE, output_folder, require_room
@@ -30,6 +38,7 @@ from triptych.export.precision import (
     read_recipe,
 )
 from triptych.export.precision.recipe import BITS, FLOAT_LEVEL
+from triptych.export.split import EARLY, looks_at, split_decoder
 
 # What every exporter calls the graph that keeps the cache.
 DECODER = "decoder.onnx"
@@ -70,6 +79,7 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     layout: str = "triptych",
     drop_deepstack: bool = False,
     expose: str | None = None,
+    split: int | None = None,
 ) -> Path:
     """Writes the graphs, the processor's files and pipeline.yaml of a checkpoint; returns `out`.
 
@@ -87,22 +97,20 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     layout: whose folder is written, "triptych", "genai" or "onnx-community"; the last two have
     no pipeline.yaml. drop_deepstack: leave DeepStack out where the layout has no place for it.
     expose: outputs that graphs have besides, as "hidden:all,attention:0+3"; see `exposing`.
+    split: the decoder becomes two graphs, of which the second begins with this layer.
     Raises CheckpointError, FamilyError, PrecisionError, ConfigError (of a recipe),
-    CacheFormError, CalibrationError, ExposureError, OutputError, LayoutError, or the family's own errors.
+    CacheFormError, CalibrationError, ExposureError, SplitError, OutputError, LayoutError, or the
+    family's own errors.
     Nothing is left under `out` unless the export is complete.
     """
     checkpoint, out = Path(checkpoint), Path(out)
     catalog = catalog or Catalog()
     source = Checkpoint(checkpoint)
     wanted = _recipe(precision or _own_precision(source), recipe)
-    usual = default_cache(source, wanted, layout)
-    # What attention looks at is computed from the keys as they are kept.
-    form = cache_form(kv_cache or ("fp32" if reads_keys(expose) else usual))
-    if form.bits and reads_keys(expose):
-        raise ExposureError(
-            f"--expose {expose}: attention cannot be exposed over keys in whole numbers; say "
-            "--kv-cache fp32, or fp16"
-        )
+    if split is not None:
+        expose = f"{expose},{looks_at(split)}" if expose else looks_at(split)
+    form = cache_form(kv_cache or default_cache(source, wanted, layout, expose))
+    _check_exposed(form, expose, layout)
     if recipe is not None:
         # The patterns of a precision need not suit every family; those of a file have to.
         wanted.check(source)
@@ -118,11 +126,10 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
         "layout": layout,
         "drop_deepstack": drop_deepstack,
         **({"expose": expose} if expose else {}),
+        **({"split_decoder": split} if split is not None else {}),
     }
     if layout_type is None and drop_deepstack:
         raise LayoutError(f"the layout {layout!r} has a place for DeepStack, so nothing is dropped")
-    if layout_type is not None and expose:
-        raise LayoutError(f"the layout {layout!r} has no place for what --expose adds")
     if layout_type is not None and form.name != "fp32":
         raise LayoutError(f"the layout {layout!r} has a cache of fp32, not {form.name}")
     with output_folder(out, record) as folder:
@@ -146,34 +153,73 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
                 progress=progress,
             )
             return out
-        graphs = dict(exporter.graphs())
-        if expose:
-            expose_outputs(graphs, expose)
-        files = GraphFiles(graphs, limit=max_file_size)
+        files = GraphFiles(_graphs(exporter, expose, split), limit=max_file_size)
         require_room(folder, files.expected_bytes)
         files.write(folder, progress)
-        _write_rest(source, exporter, wanted.name, folder)
+        early = None if split is None else EARLY
+        _write_rest(source, exporter, wanted.name, folder, early=early)
         if form.name != "fp32":
             prompts = chain(calibration, sample_prompts())
             ranges = cache_ranges(folder, prompts, catalog=catalog) if form.bits else None
-            store_cache(folder / DECODER, form, ranges)
+            for name in filter(None, (early, DECODER)):
+                store_cache(folder / name, form, ranges)
     return out
 
 
-def default_cache(source: Checkpoint, recipe: RecipeFile, layout: str) -> str:
+def default_cache(
+    source: Checkpoint, recipe: RecipeFile, layout: str, expose: str | None = None
+) -> str:
     """How keys and values are stored where nobody says it.
 
     "int8" where the products of attention's weights are rounded to that; but "fp32" for other
-    tools' layouts, and for a checkpoint without a tokenizer, on which nothing can be measured.
+    tools' layouts, for a checkpoint without a tokenizer, on which nothing can be measured, and
+    where attention is exposed, which is computed from the keys as they are kept.
     """
     scheme = recipe.recipe.scheme("attention", "")
     whole = scheme.precision in BITS and scheme.accuracy_level != FLOAT_LEVEL
     measurable = any(source.optional_file(name) is not None for name in TOKENIZERS)
-    return "int8" if whole and measurable and layout == "triptych" else "fp32"
+    served = layout == "triptych" and not reads_keys(expose)
+    return "int8" if whole and measurable and served else "fp32"
 
 
-def _write_rest(source: Checkpoint, exporter: Exporter, precision: str, folder: Path) -> None:
-    """What a pipeline has beside its graphs."""
+def _check_exposed(form: CacheForm, expose: str | None, layout: str) -> None:
+    """Raises ExposureError and LayoutError for what does not go with what is exposed."""
+    if form.bits and reads_keys(expose):
+        raise ExposureError(
+            f"--expose {expose}: attention cannot be exposed over keys in whole numbers; say "
+            "--kv-cache fp32, or fp16"
+        )
+    if expose and layout != "triptych":
+        raise LayoutError(
+            f"the layout {layout!r} has no place for what --expose and --split-decoder add"
+        )
+
+
+def _graphs(exporter: Exporter, expose: str | None, split: int | None) -> dict[str, ir.Model]:
+    """The graphs by their files' names, with what is exposed, the decoder as two if wanted."""
+
+    def made() -> dict[str, ir.Model]:
+        graphs = dict(exporter.graphs())
+        if expose:
+            expose_outputs(graphs, expose)
+        return graphs
+
+    if split is None:
+        return made()
+    graphs = made()
+    graphs[EARLY], graphs[DECODER] = split_decoder(graphs[DECODER], made()[DECODER], split)
+    return graphs
+
+
+def _write_rest(
+    source: Checkpoint,
+    exporter: Exporter,
+    precision: str,
+    folder: Path,
+    *,
+    early: str | None = None,
+) -> None:
+    """What a pipeline has beside its graphs. early: the first graph of a decoder of two."""
     for file in PROCESSOR_FILES:
         if (found := source.optional_file(file)) is not None:
             shutil.copyfile(found, folder / file)
@@ -183,6 +229,7 @@ def _write_rest(source: Checkpoint, exporter: Exporter, precision: str, folder: 
         precision=precision,
         processor=getattr(exporter, "processor", None) or processor_for(folder),
         stages=exporter.stages,
+        halves=None if early is None else (early, DECODER),
         generation=read_json(generation) if generation else None,
     )
     (folder / EDITABLE).write_text(text, encoding="utf-8")

@@ -40,6 +40,11 @@ def stages() -> list[Component]:
             summary="Keeps the visual tokens that the encoder attends to, and merges the others.",
         ),
         Component(
+            name="fastv",
+            target=f"{FOLDER}.fastv:FastV",
+            summary="Drops visual tokens inside a split decoder that the question pays no heed.",
+        ),
+        Component(
             name="evs",
             target=f"{FOLDER}.evs:EVS",
             summary="Drops tokens of a video that hardly change from one step to the next.",
