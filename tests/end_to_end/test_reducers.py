@@ -126,3 +126,20 @@ def test_beams_run_over_pruned_prompts():
 def test_a_batch_of_pruned_prompts_gets_the_tokens_of_each_alone(name):
     pipe = pipeline((name, 0.5))
     assert [reply.tokens for reply in pipe.generate_batch(requests())] == said(pipe)
+
+
+def test_a_still_video_keeps_its_first_step(tiny_pipeline):
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    still, other = (Image.fromarray(frame) for frame in noise)
+    plain = triptych.load(tiny_pipeline)
+    for frames, ratio, left in (([still] * 6, 0.01, 4), ([still] * 4 + [other] * 2, 2 / 3, 8)):
+        pipe = triptych.load(tiny_pipeline, insert=[f"after mrope: {{evs: {ratio}}}"])
+        whole = plain.run_until("image_features", "Hi", videos=[frames])
+        kept = pipe.run_until("image_features", "Hi", videos=[frames])
+        assert (len(whole), len(kept)) == (12, left)
+        np.testing.assert_allclose(kept[:4], whole[:4], atol=1e-5)
+        if left == 8:
+            np.testing.assert_allclose(kept[4:], whole[8:], atol=1e-5)
+        assert pipe.generate("Hi", videos=[frames], max_new_tokens=4).tokens

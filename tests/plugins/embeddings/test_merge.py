@@ -17,7 +17,7 @@ def merge(embeds, index, features, deepstack=None, *, layers=True):
         "visual_index": np.asarray(index)[None],
         "image_features": features,
     }
-    if layers:
+    if layers is not False:
         ports["deepstack_features"] = deepstack
     return Merge(Merge.Settings(deepstack=layers))(ports)
 
@@ -109,3 +109,13 @@ def test_a_port_per_layer_gives_a_port_per_layer():
     assert list(written) == [f"deepstack_embeds_{layer}" for layer in range(3)]
     np.testing.assert_array_equal(np.stack(list(written.values())), spread)
     assert [port.name for port in stage.writes] == ["inputs_embeds", *written]
+
+
+def test_a_list_names_the_deepstack_layers_that_are_added():
+    features, deepstack = np.ones((2, HIDDEN)), np.full((3, 2, HIDDEN), 5.0)
+    written = merge(np.zeros((1, 3, HIDDEN)), [-1, 0, 1], features, deepstack, layers=[0, 2])
+    assert written["deepstack_embeds"][:, 0, :, 0].tolist() == [[0, 5, 5], [0, 0, 0], [0, 5, 5]]
+    none = merge(np.zeros((1, 3, HIDDEN)), [-1, 0, 1], features, deepstack, layers=[])
+    assert none["deepstack_embeds"].shape == (3, 1, 3, HIDDEN)
+    assert not none["deepstack_embeds"].any()
+    assert none["inputs_embeds"].any()

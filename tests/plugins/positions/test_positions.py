@@ -13,6 +13,7 @@ from triptych.core.execution import Clock
 from triptych.plugins.positions import manifest
 from triptych.plugins.positions.mrope import MRope, mrope_positions
 from triptych.plugins.positions.positions import Positions
+from triptych.plugins.positions.text_positions import TextPositions
 
 IMAGE = 90
 
@@ -188,3 +189,10 @@ def test_the_manifest_lists_what_can_be_built():
         module, _, name = component.target.partition(":")
         kind = getattr(__import__(module, fromlist=[name]), name)
         assert component.main is None or component.main in kind.Settings.model_fields
+
+
+def test_text_positions_count_images_as_text_on_all_three_axes():
+    given = {"input_ids": np.arange(4), "start_position": np.array([7])}
+    written = TextPositions()(given)
+    assert written["position_ids"].tolist() == [[7, 8, 9, 10]] * 3
+    assert written["next_position"].tolist() == [8, 9, 10, 11]
