@@ -1,9 +1,9 @@
-"""One token of each of several sequences, in one run of each SPAN stage."""
+"""One token of each of one or several sequences, in one run of each SPAN stage."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ from triptych.core.needs import NOTHING, Needs
 from triptych.core.ports import Array
 from triptych.core.sequence import Column
 from triptych.core.sequence import Sequence as TokenSequence
-from triptych.core.span_phase import from_cache, is_text
-from triptych.core.stage_call import Feeds, call
-from triptych.core.wired import CACHE_PORTS, Read, Wired, Wiring, Write
+from triptych.core.span_phase import is_text
+from triptych.core.stage_call import Feed, Feeds, call
+from triptych.core.wired import Read, Wired, Wiring, Write
 
 _FILLS = {"visual_index": -1}
 """What a row without a sequence is fed, where it is not 0: no visual row."""
@@ -62,25 +62,17 @@ def _cache_alone(wired: Wired, cache: object) -> str | None:
 
 
 class BatchedStep:
-    """The SPAN stages, for one new token of each of several sequences; see `why_alone`.
+    """The SPAN stages, for one new token of text of each of several sequences; see `why_alone`.
 
-    Stages that read visual rows are skipped, as they are for a token of text alone, and so these
-    tokens are text.
+    One sequence may be alone in it whatever the stages are. Stages that read visual rows are
+    skipped, as they are for a token of text alone.
     """
 
-    def __init__(self, wiring: Wiring, caches: Mapping[str, Cache[Any]]) -> None:
-        self._stages = tuple(_stacked(wired) for wired in wiring.span)
+    def __init__(self, wiring: Wiring, caches: Mapping[str, Cache[Any]], feeds: Feeds) -> None:
+        self._wiring = wiring
         self._caches = caches
-        self._feeds = Feeds(wiring.sizes)
-        reads = {read.port.name: read for wired in wiring.span for read in wired.reads}
-        written = {write.port.name for wired in wiring.span for write in wired.writes}
-        cached = {port.name for port in CACHE_PORTS}
-        self._inputs = {
-            name: read.batch_axis
-            for name, read in reads.items()
-            if name not in written | cached and read.batch_axis is not None
-        }
-        self._stacks: dict[int, _Stacked] = {}
+        self._feeds = feeds
+        self._plans: dict[int, _Plan] = {}
         self._index = np.zeros((0, 1), np.int64)
 
     def fits(self, sequence: TokenSequence) -> bool:
@@ -98,15 +90,16 @@ class BatchedStep:
         """
         bindings = self._bind(sequences)
         rows, batch = tuple(range(len(sequences))), len(sequences)
-        if bindings:
+        if bindings and batch > 1:
             first = next(iter(bindings.values()))
             rows, batch = first.rows, first.batch
             if any((one.rows, one.batch) != (rows, batch) for one in bindings.values()):
                 return None
-        ports = self._ports(sequences, rows, batch)
-        if ports is None:
+        plan = self._plan(sequences, batch)
+        if plan is None:
             return None
-        self._run(ports, bindings, rows, batch)
+        plan.take(sequences, rows)
+        ports = plan.run(bindings)
         # Only now, so that a stage that fails leaves no cache longer than another.
         for label, cache in self._caches.items():
             cache.settle([sequence.caches[label] for sequence in sequences])
@@ -127,80 +120,122 @@ class BatchedStep:
             for label, cache in self._caches.items()
         }
 
-    def _run(
-        self,
-        ports: dict[str, Array],
-        bindings: Mapping[str, Binding],
-        rows: tuple[int, ...],
-        batch: int,
-    ) -> None:
-        """Run the stages, and add to `ports` what they write."""
-        lengths = {"B": batch, "S": 1, "N": 0, "R": 1}
-        for wired in self._stages:
-            feeds = self._feeds.of(wired, ports, lengths)
-            if feeds is None:
-                continue
-            binding = bindings.get(wired.label)
-            if binding is not None:
-                feeds.update(binding.pasts)
-                feeds.update(from_cache(wired, binding.ports))
-            written = call(wired, feeds)
-            if wired.drops and not written.pop("keep_tokens").reshape(batch)[list(rows)].all():
-                # Each has one token, whose logits are wanted.
-                raise PluginError(
-                    f"stage {wired.label} wrote keep_tokens without a token whose logits are wanted"
-                )
-            ports.update(written)
-
-    def _ports(
-        self, sequences: Sequence[TokenSequence], rows: tuple[int, ...], batch: int
-    ) -> dict[str, Array] | None:
-        """The sequences' rows of each port, stacked on B; None when not all have the same."""
+    def _plan(self, sequences: Sequence[TokenSequence], batch: int) -> _Plan | None:
+        """How `batch` rows are forwarded; None when not all sequences have the same ports."""
         table = sequences[0].table
         if any(sequence.table.keys() != table.keys() for sequence in sequences[1:]):
             return None
-        stacked = self._stacks.get(batch)
-        if stacked is None or stacked.names != table.keys():
-            stacked = self._stacks[batch] = _Stacked(self._inputs, table, batch)
-        stacked.clear_others(rows)
-        for name, places in stacked.places.items():
+        plan = self._plans.get(batch)
+        if plan is None or plan.names != table.keys():
+            plan = self._plans[batch] = _Plan(self._wiring, self._feeds, table, batch)
+        return plan
+
+
+@dataclass(eq=False)
+class _Call:
+    """A stage that runs in each step.
+
+    steady: what it is always fed; the arrays are the same, and what is in them changes.
+    passed: what it reads of stages before it. cached: what its cache writes, by its own names.
+    """
+
+    wired: Wired
+    steady: dict[str, Array]
+    passed: list[Feed]
+    cached: list[tuple[str, str]]
+
+
+class _Plan:
+    """What is prepared once for steps of `batch` rows: memory for their tokens, and the calls.
+
+    names: the columns of their tables. places: for each column that a stage reads, the part of
+    the stage's array that is each row's.
+    """
+
+    def __init__(
+        self, wiring: Wiring, feeds: Feeds, table: Mapping[str, Column], batch: int
+    ) -> None:
+        self.names = set(table)
+        self._places: list[tuple[str, list[Array]]] = []
+        self._arrays: dict[tuple[str, int | None], Array] = {}
+        self._stacks: list[tuple[str, Array]] = []
+        self._rows: tuple[int, ...] = ()
+        self._calls: list[_Call] = []
+        lengths = {"B": batch, "S": 1, "N": 0, "R": 1}
+        known, written = {"logit_index", *table}, set[str]()
+        for wired in wiring.span:
+            plan = feeds.plan(wired)
+            if not known.issuperset(plan.required):
+                continue
+            one = _Call(wired, {}, [], [])
+            for feed in plan.feeds:
+                if feed.cached:
+                    one.cached.append((feed.name, feed.port))
+                elif feed.port in written:
+                    one.passed.append(feed)
+                elif feed.port in known:
+                    one.steady[feed.name] = self._steady(feed, table, batch)
+                elif feed.fill is not None:
+                    one.steady[feed.name] = feed.fill.of(lengths)
+            self._calls.append(one)
+            written.update([write.port.name for write in wired.writes])
+            known |= written
+
+    def take(self, sequences: Sequence[TokenSequence], rows: tuple[int, ...]) -> None:
+        """Let the next run forward what is pending: one token of each, at its row."""
+        if rows != self._rows:
+            # Forget what rows were fed that are no sequence's now.
+            for name, stack in self._stacks:
+                stack.fill(_FILLS.get(name, 0))
+            self._rows = rows
+        for name, places in self._places:
             for row, sequence in zip(rows, sequences, strict=True):
                 at = sequence.forwarded
                 places[row][...] = sequence.table[name].between(at, at + 1)
-        return dict(stacked.ports)
+
+    def run(self, bindings: Mapping[str, Binding]) -> dict[str, Array]:
+        """Run the stages; what they wrote, by the pipeline's names."""
+        ports: dict[str, Array] = {}
+        for one in self._calls:
+            feeds = one.steady.copy()
+            for feed in one.passed:
+                feeds[feed.name] = feed.of(ports[feed.port])
+            binding = bindings.get(one.wired.label)
+            if binding is not None:
+                feeds.update(binding.pasts)
+                for name, port in one.cached:
+                    if port in binding.ports:
+                        feeds[name] = binding.ports[port]
+            written = call(one.wired, feeds)
+            if one.wired.drops:
+                self._check_kept(one.wired, written.pop("keep_tokens"))
+            ports.update(written)
+        return ports
+
+    def _check_kept(self, wired: Wired, keep: Array) -> None:
+        """Each row has one token, whose logits are wanted."""
+        if not keep.reshape(-1)[list(self._rows)].all():
+            raise PluginError(
+                f"stage {wired.label} wrote keep_tokens without a token whose logits are wanted"
+            )
+
+    def _steady(self, feed: Feed, table: Mapping[str, Column], batch: int) -> Array:
+        """The array for what a stage reads of the tables, the same for all that read it."""
+        key = feed.port, feed.batch_axis
+        if key not in self._arrays:
+            one = table[feed.port].between(0, 1) if feed.port in table else _FIRST
+            axis = feed.batch_axis
+            shape = one.shape if axis is None else (*one.shape[:axis], batch, *one.shape[axis:])
+            stack = self._arrays[key] = np.zeros(shape, one.dtype)
+            if feed.port in table:
+                places = [stack] if axis is None else list(np.moveaxis(stack, axis, 0))
+                self._places.append((feed.port, places))
+                self._stacks.append((feed.port, stack))
+        return self._arrays[key]
 
 
-class _Stacked:
-    """What the stages of `batch` rows are fed of the sequences' tables; reused step by step.
-
-    places: for each port, the part of it that is each row's.
-    """
-
-    def __init__(self, inputs: Mapping[str, int], table: Mapping[str, Column], batch: int) -> None:
-        self.names = set(table)
-        self.ports: dict[str, Array] = {}
-        self.places: dict[str, list[Array]] = {}
-        self._rows: tuple[int, ...] = ()
-        for name, axis in inputs.items():
-            if name == "logit_index":
-                self.ports[name] = np.zeros((batch, 1), np.int64)
-            elif name in table:
-                one = table[name].between(0, 1)
-                stack = np.empty((*one.shape[:axis], batch, *one.shape[axis:]), one.dtype)
-                self.ports[name] = stack
-                self.places[name] = list(np.moveaxis(stack, axis, 0))
-
-    def clear_others(self, rows: tuple[int, ...]) -> None:
-        """Forget what rows were fed that are no sequence's now."""
-        if rows != self._rows:
-            for name in self.places:
-                self.ports[name].fill(_FILLS.get(name, 0))
-            self._rows = rows
-
-
-def _stacked(wired: Wired) -> Wired:
-    """The same stage, for ports that have their B already."""
-    return replace(wired, reads=tuple(replace(read, batch_axis=None) for read in wired.reads))
+_FIRST = np.zeros(1, np.int64)
+"""`logit_index` of a slice of one token."""
 
 
 def _is_past(wired: Wired, name: str) -> bool:

@@ -63,7 +63,7 @@ class Executor:
         """Why no two sequences are forwarded together; None where they are."""
         if self.rows == 1:
             self.alone_because = self.alone_because or "session.max_batch is 1"
-        self._step = None if self.alone_because else BatchedStep(self.wiring, self.caches)
+        self._step = BatchedStep(self.wiring, self.caches, feeds)
         # What is rounded on its way into a cache is exact for the slice that it came with alone.
         self.exact = self.exact and all(
             pair.past.dtype.startswith(("float", "bfloat"))
@@ -74,7 +74,7 @@ class Executor:
         self._pools = [cache for cache in self.caches.values() if isinstance(cache, Pool)]
         for pool in self._pools:
             pool.evict_idle = self.make_room
-            if self._step is not None:
+            if self.alone_because is None:
                 pool.lay_out(SPARE * self.rows)
 
     def sequence(self) -> Sequence:
@@ -98,13 +98,18 @@ class Executor:
         run of the stage that wrote them; nothing where none are wanted.
         """
         begin = time.perf_counter()
-        ports = self._span.ports(sequence, stop, rows)
-        sequence.forwarded = stop
+        # One token of text is a step, in company or not.
+        alone = self._step([sequence], self._needs) if self._step.fits(sequence) else None
+        if alone is not None:
+            logits = alone[0]
+        else:
+            ports = self._span.ports(sequence, stop, rows)
+            sequence.forwarded = stop
+            # A decoder that takes no `logit_index` gives the logits of the whole slice.
+            logits = _NO_LOGITS
+            if rows:
+                logits = self._needs.beside(ports["logits"][0][-rows:], ports)
         clock.forward += time.perf_counter() - begin
-        if not rows:
-            return _NO_LOGITS
-        # A decoder that takes no `logit_index` gives the logits of the whole slice.
-        logits = self._needs.beside(ports["logits"][0][-rows:], ports)
         if len(logits) < rows:
             raise PluginError(
                 f"the stages wrote {len(logits)} rows of 'logits' where {rows} were wanted"
@@ -116,7 +121,7 @@ class Executor:
 
         All of them have one pending token each, which has passed the INPUT stages.
         """
-        if self._step is None or len(sequences) == 1:
+        if self.alone_because or len(sequences) == 1:
             return [[index] for index in range(len(sequences))]
         fit = [
             index
@@ -136,9 +141,7 @@ class Executor:
         they cannot be forwarded together after all. When a stage raises, all are as they were.
         """
         begin = time.perf_counter()
-        logits = None
-        if self._step is not None:
-            logits = self._step(sequences, self._needs)
+        logits = self._step(sequences, self._needs)
         seconds = time.perf_counter() - begin
         for clock in clocks:
             clock.forward += seconds

@@ -123,13 +123,18 @@ class InputPhase:
             values = {**ports, "visual_index": np.where(visual >= 0, visual + rows_before, -1)}
             for name, axis in self._rows:
                 if name in values:
-                    _grow(sequence.rows, name, values[name], axis, rows_before)
-        count = len(ports["input_ids"])
+                    if name not in sequence.rows:
+                        sequence.rows[name] = _column(values[name], axis, rows_before)
+                    sequence.rows[name].extend(values[name])
+        table, count = sequence.table, len(ports["input_ids"])
         for name, axis in self._columns:
-            if name in values:
-                _grow(sequence.table, name, values[name], axis, tokens_before)
-            elif name in sequence.table:
-                sequence.table[name].extend_with_zeros(count)
+            more, column = values.get(name), table.get(name)
+            if more is not None:
+                if column is None:
+                    column = table[name] = _column(more, axis, tokens_before)
+                column.extend(more)
+            elif column is not None:
+                column.extend_with_zeros(count)
 
     def _written(
         self,
@@ -216,10 +221,8 @@ def _places(ports: Mapping[str, Port], axis: str) -> list[tuple[str, int]]:
     return [(name, port.axes.index(axis)) for name, port in ports.items() if axis in port.axes]
 
 
-def _grow(columns: dict[str, Column], name: str, more: Array, axis: int, before: int) -> None:
-    """Append to a column; a new one begins with `before` places of zeros."""
-    column = columns.get(name)
-    if column is None:
-        column = columns[name] = Column(np.compress([], more, axis), axis)
-        column.extend_with_zeros(before)
-    column.extend(more)
+def _column(like: Array, axis: int, before: int) -> Column:
+    """A new column for rows as `like` has them; it begins with `before` places of zeros."""
+    column = Column(np.compress([], like, axis), axis)
+    column.extend_with_zeros(before)
+    return column

@@ -33,14 +33,18 @@ any two steps of the one that should have told it."""
 
 @dataclass(eq=False)
 class _Wanted:
-    """A span that a strategy waits for, and the logits there are: float32 [rows, V] in parts."""
+    """A span that a strategy waits for, and the logits there are: float32 [rows, V] in parts.
+
+    missing: rows that are still to come.
+    """
 
     span: Span
+    missing: int
     parts: list[Array] = field(default_factory=list)
 
-    @property
-    def missing(self) -> int:
-        return self.span.rows - sum(map(len, self.parts))
+    def add(self, part: Array) -> None:
+        self.parts.append(part)
+        self.missing -= len(part)
 
     @property
     def logits(self) -> Array:
@@ -75,6 +79,11 @@ class Job:
         generation = self.generation
         longest = len(generation.prompt.tokens) + generation.stop.max_new_tokens
         return min(longest, generation.sequence.max_length)
+
+    @property
+    def waits(self) -> bool:
+        """Whether logits are missing that its strategy waits for."""
+        return any(wanted.missing for wanted in self.wanted)
 
     @property
     def ready(self) -> bool:
@@ -118,15 +127,12 @@ class Scheduler:
 
         Raises PluginError for a component that calls the pipeline that is running it.
         """
-        self._refuse_recursion()
-        self._turns.acquire()
-        self._owner = threading.get_ident()
+        self._take_turn()
         try:
             self._sweep()
             yield
         finally:
-            self._owner = None
-            self._turns.release()
+            self._end_turn()
 
     @property
     def company(self) -> int:
@@ -166,8 +172,12 @@ class Scheduler:
                 if job.ready:
                     return
                 driving = self._driven = True
-            with self.exclusive():
+            self._take_turn()
+            try:
+                self._sweep()
                 self._round()
+            finally:
+                self._end_turn()
         finally:
             if driving:
                 self._driven = False
@@ -194,13 +204,22 @@ class Scheduler:
 
     def collect(self, span: Span, clock: Clock) -> Array:
         """All of a span's logits, float32 [rows, V], without a strategy."""
-        wanted = _Wanted(span)
+        wanted = _Wanted(span, span.rows)
         while wanted.missing:
             with self.exclusive():
                 part = self._forward(span, clock, self._chunk)
                 if part is not None:
-                    wanted.parts.append(part.copy())
+                    wanted.add(part.copy())
         return wanted.logits
+
+    def _take_turn(self) -> None:
+        self._refuse_recursion()
+        self._turns.acquire()
+        self._owner = threading.get_ident()
+
+    def _end_turn(self) -> None:
+        self._owner = None
+        self._turns.release()
 
     def _refuse_recursion(self) -> None:
         if self._owner == threading.get_ident():
@@ -282,7 +301,7 @@ class Scheduler:
                     self._alone(job, wanted, self._chunk)
             else:
                 for (_, wanted), part in zip(members, logits, strict=True):
-                    wanted.parts.append(part)
+                    wanted.add(part)
                 self._answer_complete(members)
 
     def _groups(self, members: list[tuple[Job, _Wanted]]) -> list[list[int]]:
@@ -327,16 +346,16 @@ class Scheduler:
             self._fail(job, error)
             return
         if part is not None:
-            wanted.parts.append(part)
+            wanted.add(part)
             self._answer_complete([(job, wanted)])
 
     def _answer_complete(self, members: list[tuple[Job, _Wanted]]) -> None:
         """Answer the strategies that have all their logits; keep the new parts of the others."""
         for job, wanted in members:
-            if any(one.missing for one in job.wanted):
+            if job.waits:
                 wanted.parts[-1] = kept(wanted.parts[-1])  # The next slice may use its memory.
         for job, wanted in members:
-            if not job.done and wanted in job.wanted and not any(one.missing for one in job.wanted):
+            if not job.done and wanted in job.wanted and not job.waits:
                 self._answer(job)
 
     def _answer(self, job: Job) -> None:
@@ -409,7 +428,7 @@ class Scheduler:
             )
         if not spans:
             raise PluginError(f"strategy {job.name} asked for no span; it must yield one at least")
-        if len({id(span.sequence) for span in spans}) < len(spans):
+        if len(spans) > 1 and len({id(span.sequence) for span in spans}) < len(spans):
             raise PluginError(
                 f"strategy {job.name} asked for two spans of one sequence; ask for one of more rows"
             )
@@ -419,7 +438,7 @@ class Scheduler:
                     f"strategy {job.name} wants the logits of {span.rows} tokens, but "
                     f"{span.sequence.pending} are pending; append first, and ask for those"
                 )
-        job.wanted = [_Wanted(span) for span in spans]
+        job.wanted = [_Wanted(span, span.rows) for span in spans]
 
     def _try_to_sweep(self) -> None:
         if self._turns.try_acquire():
@@ -434,7 +453,7 @@ class Scheduler:
             if job.cancelled:
                 self._end(job)
         self._live = [job for job in self._live if not job.done]
-        if any(job.done for job in self._waiting):
+        if self._waiting and any(job.done for job in self._waiting):
             self._waiting = deque(job for job in self._waiting if not job.done)
         while self._discarded:
             self._discarded.popleft().close()

@@ -186,7 +186,7 @@ class Sequence:
 
         `Media.at` counts within `tokens`. Raises InputError when there is no room.
         """
-        ids = np.array(tokens if isinstance(tokens, np.ndarray) else list(tokens), np.int64)
+        ids = np.array(tokens if isinstance(tokens, np.ndarray | list) else list(tokens), np.int64)
         ids.flags.writeable = False
         if len(ids) > self.room:
             raise InputError(

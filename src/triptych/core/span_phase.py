@@ -23,16 +23,6 @@ class SpanPhase:
         self._stages = wiring.span
         self._caches = caches
         self._feeds = feeds
-        rows = {name for name, port in wiring.kept.items() if "N" in port.axes}
-        # Of one token of text: what a stage that reads visual rows as well would be given.
-        reads = {
-            read.port.name
-            for wired in wiring.span
-            if not any(one.port.name in rows and one.port.absent is None for one in wired.reads)
-            for read in wired.reads
-        }
-        self._reads = tuple(reads)
-        self._token = np.zeros(1, np.int64)
         self._declared = {
             port.name: port for port in (*INPUT_PORTS, *TABLE_PORTS, *SPAN_PORTS)
         } | dict(wiring.kept)
@@ -66,17 +56,9 @@ class SpanPhase:
         give some. The caches have grown by the slice when all stages were run.
         """
         start, count = sequence.forwarded, stop - sequence.forwarded
-        if count == 1 and stages is None and is_text(sequence, start):
-            table, self._token[0] = sequence.table, start
-            index = self._token
-            ports = {
-                name: table[name].between(start, stop) for name in self._reads if name in table
-            }
-            ports["logit_index"] = _FIRST
-        else:
-            index = np.arange(start, stop)
-            ports = _slice(sequence, start, stop)
-            ports["logit_index"] = np.arange(count - max(rows, 1), count)
+        index = np.arange(start, stop)
+        ports = _slice(sequence, start, stop)
+        ports["logit_index"] = np.arange(count - max(rows, 1), count)
         lengths = {"B": 1, "S": count, "N": 0, "R": max(rows, 1)}
         grown: list[tuple[Cache[Any], Any]] = []
         for wired in self._stages[:stages]:
@@ -132,10 +114,6 @@ class SpanPhase:
         if label not in sequence.caches:
             sequence.caches[label] = self._caches[label].lease()
         return sequence.caches[label]
-
-
-_FIRST = np.zeros(1, np.int64)
-"""`logit_index` of a slice of one token."""
 
 
 def is_text(sequence: Sequence, token: int) -> bool:

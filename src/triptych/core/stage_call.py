@@ -18,7 +18,7 @@ class Feeds:
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
         self._sizes = sizes
-        self._plans: dict[int, _Plan] = {}
+        self._plans: dict[int, FeedPlan] = {}
 
     def of(
         self, wired: Wired, ports: Mapping[str, Array], lengths: Mapping[str, int]
@@ -28,7 +28,7 @@ class Feeds:
         ports: by the pipeline's names. lengths: of the axes that vary from call to call. What the
         stage's cache writes is left out.
         """
-        plan = self._plan(wired)
+        plan = self.plan(wired)
         for name in plan.required:
             if name not in ports:
                 return None
@@ -36,33 +36,34 @@ class Feeds:
         for feed in plan.feeds:
             value = ports.get(feed.port)
             if value is not None:
-                feeds[feed.name] = value if feed.batched is None else value[feed.batched]
+                feeds[feed.name] = feed.of(value)
             elif feed.fill is not None:
                 feeds[feed.name] = feed.fill.of(lengths)
         return feeds
 
-    def _plan(self, wired: Wired) -> _Plan:
+    def plan(self, wired: Wired) -> FeedPlan:
+        """How the stage is fed, made once."""
         known = self._plans.get(id(wired))
         if known is None:
             pasts = {pair.past.name for pair in wired.stage.cache_pairs}
             feeds = [self._feed(wired, read) for read in wired.reads if read.name not in pasts]
             required = [feed.port for feed in feeds if feed.fill is None and not feed.cached]
-            known = self._plans[id(wired)] = _Plan(wired, tuple(required), tuple(feeds))
+            known = self._plans[id(wired)] = FeedPlan(wired, tuple(required), tuple(feeds))
         return known
 
-    def _feed(self, wired: Wired, read: Read) -> _Feed:
-        port, axis = read.port, read.batch_axis
-        return _Feed(
+    def _feed(self, wired: Wired, read: Read) -> Feed:
+        port = read.port
+        return Feed(
             read.name,
             port.name,
-            None if axis is None else (*(slice(None),) * axis, None),
+            read.batch_axis,
             None if port.absent is None else _Fill(port, self._sizes),
             bool(wired.stage.cache_pairs) and port.name in {known.name for known in CACHE_PORTS},
         )
 
 
 @dataclass(frozen=True)
-class _Plan:
+class FeedPlan:
     """How a stage is fed; it keeps the stage, so that no other one can have its id.
 
     required: the ports without which it is skipped.
@@ -70,22 +71,27 @@ class _Plan:
 
     wired: Wired
     required: tuple[str, ...]
-    feeds: tuple[_Feed, ...]
+    feeds: tuple[Feed, ...]
 
 
 @dataclass(frozen=True)
-class _Feed:
+class Feed:
     """How one input of a stage is fed.
 
-    batched: the index that inserts B. fill: stands for what nobody wrote. cached: the stage's
+    batch_axis: where B is inserted. fill: stands for what nobody wrote. cached: the stage's
     cache writes it.
     """
 
     name: str
     port: str
-    batched: tuple[slice | None, ...] | None
+    batch_axis: int | None
     fill: _Fill | None
     cached: bool
+
+    def of(self, value: Array) -> Array:
+        """What the stage is fed where the port is `value`."""
+        axis = self.batch_axis
+        return value if axis is None else value[(*(slice(None),) * axis, None)]
 
 
 class _Fill:

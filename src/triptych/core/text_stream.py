@@ -13,6 +13,8 @@ PATIENCE = 16
 """Pending tokens after which bytes that never became a character are shown as `HALF`."""
 CONTEXT = 8
 """Tokens kept as context once patience ran out; more than an unfinished character needs."""
+WINDOW = 6
+"""Shown tokens from which on the window moves: it is decoded a second time then."""
 UNFINISHED = 3
 """The most bytes of an unfinished UTF-8 character, so of its tokens that have text."""
 
@@ -23,8 +25,8 @@ class TextStream:
     decode: token ids to text, with U+FFFD for bytes that are no character.
 
     A window of the latest tokens is decoded with and without the new one, and the difference
-    is the piece; the window starts one piece back, since some decoders treat the first token
-    of a text specially (SentencePiece drops its leading space). So the work per token does
+    is the piece; the window starts a piece or more back, since some decoders treat the first
+    token of a text specially (SentencePiece drops its leading space). So the work per token does
     not grow with the text. The pieces, `flush` included, add up to the text of all tokens.
     """
 
@@ -45,9 +47,12 @@ class TextStream:
         if len(text) <= self._shown:
             return self._overdue(text, sure=len(text))
         piece = text[self._shown :]
-        del self._window[: self._settled]
+        if self._settled < WINDOW:
+            self._shown = len(text)
+        else:
+            del self._window[: self._settled]
+            self._shown = len(self._decode(self._window))
         self._settled = len(self._window)
-        self._shown = len(self._decode(self._window))
         return piece
 
     def flush(self) -> str:
@@ -97,6 +102,8 @@ class StopStrings:
 
         After a hit every piece is empty.
         """
+        if not self._strings:
+            return text, False
         if self._hit:
             return "", True
         self._held += text
