@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -49,6 +49,7 @@ class BestOfN:
         score: Literal["mean_logprob", "logprob", "worst_logprob"] = "mean_logprob"
 
     speculates = False
+    neutral: ClassVar = {"n": 1}
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -27,6 +27,7 @@ class Guidance(Contrast):
         without: Literal["media", "prompt"] = "media"
 
     branch = "guidance"
+    neutral: ClassVar = {"scale": 1.0}
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -36,6 +37,7 @@ class VCD(Contrast):
         seed: int = Field(default=0, ge=0)
 
     branch = "vcd"
+    neutral: ClassVar = {"alpha": 0.0, "beta": 0.0}
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
