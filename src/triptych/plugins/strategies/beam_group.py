@@ -116,7 +116,8 @@ class BeamGroup:
         """Whether a text that goes on may still be better than the worst that has ended."""
         if len(self.ended) < self.width:
             return True
-        if self.settings.early_stopping is True:
+        if self.settings.early_stopping is True or self.settings.width == 1:
+            # One beam is greedy search, as in transformers.
             return False
         penalty = self.settings.length_penalty
         never = self.settings.early_stopping == "never" and penalty > 0

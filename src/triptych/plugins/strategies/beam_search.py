@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import ClassVar
 
 from triptych.core.errors import InputError
 from triptych.core.spans import Generation, Logits, Span
@@ -26,7 +25,6 @@ class BeamSearch:
 
     Settings = BeamSettings
     speculates = False
-    neutral: ClassVar = {"width": 1}
 
     def __init__(self, settings: BeamSettings) -> None:
         self.settings = settings
