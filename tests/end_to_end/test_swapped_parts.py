@@ -11,7 +11,7 @@ import pytest
 
 import triptych
 from triptych import InputError, Request, TriptychError
-from triptych.plugins.features import save_features
+from triptych.plugins.features.files import save_features
 
 ROOT = Path(__file__).parents[2]
 CHECKPOINT = ROOT / "checkpoints" / "sketch"

@@ -21,9 +21,9 @@ class Features:
     """Reads `image_features` [N, H] and `deepstack_features` [K, N, H] from a folder.
 
     It stands in the place of the vision encoder, for features that were made elsewhere or edited.
-    The files are ``DIGEST.PORT.npy``, DIGEST being the medium's own
-    (`triptych.plugins.features.save_features` writes them). Raises FeatureFileError for a medium
-    without a file, and for one with another number of rows than the medium has.
+    The files are ``DIGEST.PORT.npy``, DIGEST being the medium's own; `save_features` of
+    `triptych.plugins.features.files` writes them. Raises FeatureFileError for a medium without a
+    file, and for one with another number of rows than the medium has.
     """
 
     class Settings(settings.Settings):

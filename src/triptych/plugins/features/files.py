@@ -35,7 +35,7 @@ def read(folder: Path, digest: str, port: str) -> Array:
     except FileNotFoundError:
         raise FeatureFileError(
             f"there are no features of this picture or video in {path}; write them with "
-            "triptych.plugins.features.save_features, over the same processor settings"
+            "triptych.plugins.features.files.save_features, over the same processor settings"
         ) from None
     except (OSError, ValueError, EOFError) as cause:
         raise FeatureFileError(f"{path} is no file of features: {cause}") from cause
