@@ -46,6 +46,7 @@ SETTINGS = {
         **{name: {"ratio": 0.5, "layer": 2} for name in ("visionzip", "fastv")},
         "torch_vision_encoder": {"checkpoint": SKETCH.parents[4] / "checkpoints" / "sketch"},
     },
+    "strategies": {"dola": {"layers": (1, 3)}},
     "processors": {"hf": {"folder": SKETCH}, "qwen_vl": {"folder": SKETCH}},
     "caches": {
         "window": {"size": 8, "slack": 4},

@@ -62,6 +62,16 @@ class Carried(np.ndarray[Any, Any]):
         return kept
 
 
+def carried(row: Array) -> Mapping[str, Array]:
+    """What a row of logits carries, by the names of ports: that of a strategy's `needs`."""
+    return row.needs if isinstance(row, Carried) else {}
+
+
+def carrying(row: Array, like: Array) -> Array:
+    """A row of logits that was made of others, with what one of those carries."""
+    return Carried.of(row, like.carried) if isinstance(like, Carried) else row
+
+
 def kept(logits: Array) -> Array:
     """A copy of logits, and of what they carry."""
     return logits.kept() if isinstance(logits, Carried) else logits.copy()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from triptych.core.errors import InputError
+from triptych.core.needs import Carried
 from triptych.core.prompt import Prompt
 from triptych.core.request import Request
 from triptych.core.sampling import Candidates, Chain, Context
@@ -213,6 +214,7 @@ class _Run:
         self.unsound: list[int] = []
         self.spoiled = False
         self._passes = 0
+        self._needs = tuple(getattr(strategy, "needs", ()))
         self._run = strategy.run(self.generation)
         self._sent: list[Logits] | None = None
         self._kept: list[Logits] = []
@@ -237,7 +239,8 @@ class _Run:
             "says that the generation has ended.",
         )
         require(spans, f"{self.name} yielded no span; it has nothing to wait for.")
-        self._sent = self.decoder.forward([self._sound(span) for span in spans])
+        given = self.decoder.forward([self._sound(span) for span in spans])
+        self._sent = [_with_needs(rows, self._needs) for rows in given]
         self._kept = [rows.copy() for rows in self._sent]
         return True
 
@@ -251,6 +254,16 @@ class _Run:
             f"{self.name} yielded a span of a sequence in which nothing is pending.",
         )
         return Span(span.sequence, span.sequence.pending)
+
+
+def _with_needs(rows: Logits, names: tuple[str, ...]) -> Logits:
+    """The logits with made-up values [V] of what a strategy says that it needs."""
+    if not names:
+        return rows
+    return Carried.of(
+        rows,
+        [{name: np.roll(row, place) for place, name in enumerate(names, start=1)} for row in rows],
+    )
 
 
 def _plain(steps: list[Any]) -> list[int]:

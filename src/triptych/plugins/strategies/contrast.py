@@ -11,6 +11,7 @@ from collections.abc import Generator
 import numpy as np
 import numpy.typing as npt
 
+from triptych.core.needs import carrying
 from triptych.core.prompt import Prompt
 from triptych.core.spans import Generation, Logits, Span
 
@@ -39,7 +40,8 @@ class Contrast(ABC):
         theirs = generation.branch(self.branch, self.edit)
         while True:
             mine, other = yield [Span(ours), Span(theirs)]
-            token = generation.chain.choose(self.combine(mine[-1], other[-1]))
+            combined = self.combine(mine[-1], other[-1])
+            token = generation.chain.choose(carrying(combined, mine[-1]))
             ours.append([token])
             theirs.append([token])
             if generation.emit(token):

@@ -53,4 +53,10 @@ def strategies() -> list[Component]:
             "Visual contrastive decoding: away from what is said of a noised picture.",
             main="alpha",
         ),
+        Component(
+            "dola",
+            f"{_HERE}.dola:DoLa",
+            "Contrasts layers: away from what an early layer would say already.",
+            main="layers",
+        ),
     ]
