@@ -180,9 +180,7 @@ def test_a_run_that_fails_names_the_file_and_the_shapes(doubles):
     graph = loaded(doubles)
     with pytest.raises(GraphError) as error:
         graph.run({"x": np.ones((2, 3), np.float32)}, ["y"])
-    assert str(error.value).startswith(
-        f"{doubles}: ONNX Runtime failed on x float32 [2, 3]: "
-    )
+    assert str(error.value).startswith(f"{doubles}: ONNX Runtime failed on x float32 [2, 3]: ")
 
 
 def test_inputs_may_be_read_only(doubles):
@@ -349,3 +347,21 @@ def test_a_wrong_input_names_the_file_and_leaves_the_slot_as_it_was(decoder):
     assert len(slot.index) == 3
     expected = decoder.forward(decoder.cache.lease(), embeds(decoder, 5))[3:]
     np.testing.assert_allclose(decoder.forward(slot, embeds(decoder, 5)[3:]), expected, atol=2e-5)
+
+
+def test_a_provider_that_could_not_be_started_is_an_error(doubles, monkeypatch):
+    # Without CUDA's libraries, ONNX Runtime goes on with the CPU alone.
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda path, sess_options, **_: real(
+            path, sess_options, providers=["CPUExecutionProvider"]
+        ),
+    )
+    with pytest.raises(GraphError, match="CUDAExecutionProvider could not be started"):
+        loaded(doubles, providers=["cuda"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,14 @@ from triptych.core.config.build import part_of
 from triptych.core.config.errors import ConfigError
 from triptych.core.config.part import Part
 from triptych.core.config.spec import PipelineSpec
+from triptych.core.device import reserve_on
 from triptych.core.loading import Loading, begin_loading, finish_loading
 from triptych.core.memory import reserve
 from triptych.core.needs import find_needed, needed
 from triptych.core.ports import Port
 from triptych.core.prompt import Processor
 from triptych.core.stages import Runtime, Stage
-from triptych.core.wired import Wiring
+from triptych.core.wired import Wired, Wiring
 from triptych.core.wiring import wire
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Assembly:
             self._check_device(part, stage)
         caches: dict[str, Cache[Any]] = {
             wired.label: self.policies[wired.label].make(
-                wired.stage.cache_pairs, self.max_length, reserve
+                wired.stage.cache_pairs, self.max_length, _memory_of(wired)
             )
             for wired in self.wiring.stages
             if wired.stage.cache_pairs
@@ -178,6 +179,12 @@ def _check_exactness(spec: PipelineSpec, policies: Mapping[str, CachePolicy]) ->
                 f"{label} results depend on how tokens are split",
                 hint="choose another strategy or cache, or say 'approximate: true'",
             )
+
+
+def _memory_of(wired: Wired) -> Callable[[tuple[int, ...], str], Any]:
+    """What reserves the past tensors of a stage, where it computes."""
+    place = getattr(wired.stage, "place", None)
+    return reserve if place is None else reserve_on(place)
 
 
 def _nothing() -> None:

@@ -26,7 +26,7 @@ def why_alone(wiring: Wiring, caches: Mapping[str, Cache[Any]]) -> str | None:
     """Why sequences cannot be forwarded together through these stages; None where they can.
 
     What the stages declare decides: each SPAN port of tokens has a B axis, each cache is a pool
-    in the memory of the CPU, and its tensors are shared and not grown.
+    whose tensors are shared and not grown.
     """
     places: dict[str, int] = {}
     for wired in wiring.span:
@@ -47,11 +47,8 @@ def why_alone(wiring: Wiring, caches: Mapping[str, Cache[Any]]) -> str | None:
 def _cache_alone(wired: Wired, cache: object) -> str | None:
     """Why a stage's cache holds its sequences apart."""
     label, stage = wired.label, wired.stage
-    device = getattr(stage, "device", "cpu")
     if not stage.cache_pairs:
         return None
-    if device != "cpu":
-        return f"{label} keeps its cache on {device}"
     if not getattr(stage, "batches", True):
         return f"the past tensors of {label} grow"
     if not isinstance(cache, Pool):

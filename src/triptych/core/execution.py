@@ -12,11 +12,13 @@ import numpy as np
 from triptych.core.batched_step import BatchedStep, why_alone
 from triptych.core.cache import Cache, Pool
 from triptych.core.clock import Clock
+from triptych.core.device import on_cpu
 from triptych.core.errors import InputError, PluginError
 from triptych.core.feature_cache import FeatureCache
 from triptych.core.input_phase import InputPhase
 from triptych.core.media_stages import media_port
 from triptych.core.needs import Needs
+from triptych.core.placement import Placement, device_of, kept_on_device, placements
 from triptych.core.ports import Array, Port
 from triptych.core.prompt import Prompt
 from triptych.core.sequence import Sequence
@@ -75,7 +77,20 @@ class Executor:
         for pool in self._pools:
             pool.evict_idle = self.make_room
             if self.alone_because is None:
-                pool.lay_out(SPARE * self.rows)
+                pool.lay_out(self._slots(pool))
+        self._hand_over()
+
+    def _slots(self, pool: Pool) -> int:
+        """How many slots a pool reserves side by side: on a device, that takes their memory."""
+        on_device = any(
+            device_of(wired) != "cpu" and id(self.caches.get(wired.label)) == id(pool)
+            for wired in self.wiring.span
+        )
+        if not on_device:
+            return SPARE * self.rows
+        whole = pool.bytes_per_token * self.max_length
+        most = self.rows if self.memory is None else self.memory // max(whole, 1)
+        return max(1, min(self.rows, most))
 
     def sequence(self) -> Sequence:
         """A new, empty sequence."""
@@ -153,6 +168,19 @@ class Executor:
         if not found.keys() <= self._needs.names:
             self.wiring.want(found)
             self._needs = self._needs.with_ports(found.values())
+            self._hand_over()
+
+    @property
+    def placements(self) -> tuple[Placement, ...]:
+        """Where each port of each stage lives, and what is copied when."""
+        return placements(self.wiring, self._needs.names)
+
+    def _hand_over(self) -> None:
+        """Let graphs on one device give each other what they write there."""
+        for wired in self.wiring.span:
+            if device_of(wired) != "cpu":
+                stage: Any = wired.stage
+                stage.keep_on_device(kept_on_device(wired, self.wiring, self._needs.names))
 
     @property
     def bytes_per_token(self) -> int:
@@ -195,7 +223,7 @@ class Executor:
                     f"the prompt has {sequence.entered} tokens, and the cache takes "
                     f"{self.room(sequence)} at once; shorten it, or choose another cache"
                 )
-            return self._span.ports(sequence, sequence.entered, 1, spans)
+            return on_cpu(self._span.ports(sequence, sequence.entered, 1, spans))
         finally:
             sequence.close()
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from triptych.core.device import DEVICES, Device
 from triptych.core.graph_binding import GraphBinding, Output
 from triptych.core.graph_header import read_header
 from triptych.core.ports import Array, Port
-from triptych.core.session import GraphError, check_session, is_large, open_session
+from triptych.core.session import PROVIDERS, GraphError, check_session, is_large, open_session
 from triptych.core.stages import Runtime
-
-_DEVICES = {"CUDAExecutionProvider": "cuda", "TensorrtExecutionProvider": "cuda"}
-"""Where a provider keeps tensors, if not in the memory of the CPU."""
 
 _NOT_IN_PLACE: Mapping[str, str] = {}
 
@@ -35,7 +33,8 @@ class Graph:
         self.outputs: tuple[Port, ...] = tuple(
             replace(port, on_demand=port.name in header.on_demand) for port in header.outputs
         )
-        self.device = "cpu"
+        self.place: Device | None = None
+        self._kept: frozenset[str] = frozenset()
         self._weights = header.external
         self._runtime = Runtime()
         self._unwanted = header.on_demand & {port.name for port in header.outputs}
@@ -72,9 +71,19 @@ class Graph:
         self._runtime = runtime
         if runtime.on_demand and is_large(self.path, self._weights):
             check_session(self.path, self._weights, runtime)
+            first = runtime.providers[0]
+            self.place = DEVICES.get(PROVIDERS.get(first, first))
         else:
-            session = self.session
-            self.device = _DEVICES.get(session.get_providers()[0], "cpu")
+            self.place = DEVICES.get(self.session.get_providers()[0])
+
+    @property
+    def device(self) -> str:
+        """Where its session keeps tensors, known once it is loaded."""
+        return "cpu" if self.place is None else self.place.name
+
+    def keep_on_device(self, outputs: Collection[str]) -> None:
+        """Give these outputs as arrays in the memory of `device` from now on."""
+        self._kept = frozenset(outputs)
 
     @property
     def session(self) -> Any:
@@ -107,7 +116,7 @@ class Graph:
     def _run(
         self, feeds: Mapping[str, Array], outputs: Sequence[str], presents: Mapping[str, str]
     ) -> dict[str, Array]:
-        wanted = [self._outputs[name] for name in outputs]
+        wanted = [self._outputs[name] for name in outputs if name not in self._kept]
         binding = self._binding(feeds, presents)
         try:
             for name in binding.names:
@@ -115,14 +124,14 @@ class Graph:
             for output in wanted:
                 output.prepare(feeds)
             try:
-                return binding.run(wanted)
+                return binding.run(wanted, self._kept)
             except Exception:
                 if all(output.memory is None for output in wanted):
                     raise
                 # An output may have another shape than its axes tell.
                 for output in wanted:
                     output.distrust()
-                return binding.run(wanted)
+                return binding.run(wanted, self._kept)
         except Exception as cause:
             raise self._failure(feeds, cause) from cause
         finally:
@@ -138,10 +147,9 @@ class Graph:
             self._bindings.move_to_end(id(first))
             self._latest = known
             return known[1]
-        binding = GraphBinding(self.session, self.device, self._names, presents, feeds)
+        binding = GraphBinding(self.session, self.place, self._names, presents, feeds)
         self._bindings[id(first)] = self._latest = (first, binding)
-        # On another device the binding holds the only copy of what was computed.
-        if self.device == "cpu" and len(self._bindings) > _MOST_BINDINGS:
+        if len(self._bindings) > _MOST_BINDINGS:
             self._bindings.popitem(last=False)
         return binding
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from triptych.core.device import Device, DeviceArray, bind_to
 from triptych.core.ports import Array, Port
 
 _SMALL = 1024
@@ -74,14 +75,17 @@ class GraphBinding:
     """One io-binding of a session.
 
     inputs: the names of all inputs. presents: the output that each past input is, too. pasts: the
-    buffers of those, which stay as long as it does. device: where they are kept.
-    names: the other inputs.
+    buffers of those, which stay as long as it does, in the memory of the device or the CPU.
+    device: where the session computes; None: on the CPU. names: the other inputs.
+
+    What is bound from the memory of the CPU is read where it is by the CPU, but copied to another
+    device when it is bound, and so bound again for each run.
     """
 
     def __init__(
         self,
         session: Any,
-        device: str,
+        device: Device | None,
         inputs: Sequence[str],
         presents: Mapping[str, str],
         pasts: Mapping[str, Array],
@@ -90,6 +94,7 @@ class GraphBinding:
 
         self.names = tuple(name for name in inputs if name not in presents)
         self._session = session
+        self._device = device
         self._io = session.io_binding()
         self._copies: dict[str, Array] = {}
         self._given: dict[str, Array] = {}
@@ -98,12 +103,20 @@ class GraphBinding:
         self._memories: dict[str, Any] = {}
         self._presents = len(presents)
         for past, present in presents.items():
-            buffer = OrtValue.ortvalue_from_numpy(pasts[past], device)
+            value: Any = pasts[past]
+            if isinstance(value, DeviceArray):
+                bind_to(self._io.bind_input, past, value)
+                bind_to(self._io.bind_output, present, value)
+                continue
+            buffer = OrtValue.ortvalue_from_numpy(value)
             self._io.bind_ortvalue_input(past, buffer)
             self._io.bind_ortvalue_output(present, buffer)
 
     def feed(self, name: str, value: Array) -> None:
         """Let the next run read `value`."""
+        if self._device is not None:
+            self._feed_device(name, value)
+            return
         if self._given.get(name) is value:
             return
         # What comes twice will come again, and is then cheaper to bind.
@@ -127,12 +140,23 @@ class GraphBinding:
                 self._given[name] = value
         self._io.bind_cpu_input(name, bound)
 
-    def run(self, outputs: Sequence[Output]) -> dict[str, Array]:
-        """Run the session; what it wrote, by name. Raises what the session raises."""
+    def run(self, outputs: Sequence[Output], kept: Collection[str] = ()) -> dict[str, Array]:
+        """Run the session; what it wrote, by name. Raises what the session raises.
+
+        kept: further outputs, which are given as arrays in the memory of the device.
+        """
         for output in outputs:
             self._aim(output)
+        if self._device is not None:
+            for name in kept:
+                self._memories[name] = None
+                self._io.bind_output(name, self._device.memory, self._device.number)
+            self._io.synchronize_inputs()
         self._session.run_with_iobinding(self._io)
-        made: dict[str, Array] = {}
+        made: dict[str, Any] = {}
+        if self._device is not None:
+            for name in kept:
+                made[name] = DeviceArray.of(self._device, self._written(name))
         for output in outputs:
             array = output.array
             made[output.name] = self._taken(output) if array is None else array
@@ -157,12 +181,28 @@ class GraphBinding:
 
     def _taken(self, output: Output) -> Array:
         """What the run wrote to new memory, which is then nobody else's."""
-        # get_outputs follows the order in which names were first bound: the presents first.
-        place = self._presents + list(self._memories).index(output.name)
-        value: Array = self._io.get_outputs()[place].numpy()
+        value: Array = self._written(output.name).numpy()
         self._io.bind_output(output.name, "cpu")
         output.settle(value)
         return value
+
+    def _written(self, name: str) -> Any:
+        """The OrtValue of an output that has no memory of its own."""
+        # get_outputs follows the order in which names were first bound: the presents first.
+        return self._io.get_outputs()[self._presents + list(self._memories).index(name)]
+
+    def _feed_device(self, name: str, value: Any) -> None:
+        """Bind `value`, unless it is bound and nobody can have changed it."""
+        if isinstance(value, DeviceArray):
+            bind_to(self._io.bind_input, name, value)
+        elif self._given.get(name) is value:
+            return
+        else:
+            self._io.bind_cpu_input(name, np.ascontiguousarray(value))
+        # Kept as long as it is bound; another array could have its id.
+        self._given.pop(name, None)
+        if isinstance(value, DeviceArray) or not value.flags.writeable:
+            self._given[name] = value
 
 
 def _sources(port: Port, inputs: Sequence[Port]) -> tuple[tuple[str | None, int], ...] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from triptych.core.cache_pairs import CacheTensors
+from triptych.core.device import Device
 from triptych.core.errors import TriptychError
 from triptych.core.graph import Graph
 from triptych.core.ports import Array, Port, When
@@ -81,7 +82,16 @@ class OnnxStage:
     @property
     def device(self) -> str:
         """Where its tensors are kept, known once it is loaded: ``cpu`` or ``cuda``."""
-        return "cpu" if self._grows else self.graph.device
+        return "cpu" if self.place is None else self.place.name
+
+    @property
+    def place(self) -> Device | None:
+        """The device whose memory it shares, known once it is loaded; None for the CPU's."""
+        return None if self._grows else self.graph.place
+
+    def keep_on_device(self, outputs: Collection[str]) -> None:
+        """Write these outputs to arrays in the memory of `device`, once it is loaded."""
+        self.graph.keep_on_device(outputs)
 
     @property
     def batches(self) -> bool:

@@ -24,6 +24,7 @@ from triptych.core.errors import InputError, TriptychError
 from triptych.core.generation import RunningGeneration, StopRules
 from triptych.core.needs import find_needed
 from triptych.core.options import CallOptions
+from triptych.core.placement import Placement
 from triptych.core.ports import Array
 from triptych.core.prefix_cache import DEFAULT_BYTES, PrefixCache
 from triptych.core.prompt import Prompt
@@ -107,6 +108,11 @@ class Pipeline:
         self._strategy: Strategy = self._made(spec.strategy)
         self._scheduler = Scheduler(self._executor, chunk=spec.session.chunk)
         self.load_seconds = time.perf_counter() - begin
+
+    @property
+    def placements(self) -> tuple[Placement, ...]:
+        """On which device each port of each stage lives, and what is copied when."""
+        return self._executor.placements
 
     def generate(self, request: str | Request | None = None, **options: Any) -> Reply:
         """The whole reply to `request`; takes the keywords of `stream`."""

@@ -159,14 +159,17 @@ def _open(
     import onnxruntime
 
     options = session_options(runtime)
-    providers = _full_names(runtime.providers)
+    providers = _startable(runtime.providers)
     if not packed:
         options.add_session_config_entry(*_NO_PACKING)
 
     def session(model: str | bytes) -> Any:
         # Without the fallback, which prints and then runs on another provider than asked for.
-        return onnxruntime.InferenceSession(
-            model, sess_options=options, providers=providers, enable_fallback=0
+        return _on_first(
+            onnxruntime.InferenceSession(
+                model, sess_options=options, providers=providers, enable_fallback=0
+            ),
+            providers,
         )
 
     if without:
@@ -204,6 +207,34 @@ def _stored(path: Path, weights: Iterable[str], runtime: Runtime, providers: Seq
     if store is None or providers != [PROVIDERS["cpu"]]:
         return None
     return store.find(path, weights, f"onnxruntime {onnxruntime.__version__} {_processor()}")
+
+
+def _on_first(session: Any, providers: Sequence[str]) -> Any:
+    """The session. Raises RuntimeError where its first provider was left out."""
+    if providers[0] not in session.get_providers():
+        raise RuntimeError(
+            f"{providers[0]} could not be started: the installed package needs other versions of "
+            "its libraries, or a driver"
+        )
+    return session
+
+
+def _startable(names: Sequence[str]) -> list[str]:
+    """ONNX Runtime's names of providers, with CUDA's libraries found. Raises SessionError."""
+    providers = _full_names(names)
+    if PROVIDERS["cuda"] in providers:
+        _load_cuda()
+    return providers
+
+
+@cache
+def _load_cuda() -> None:
+    """Find CUDA and cuDNN where pip has installed them, as torch does."""
+    import onnxruntime
+
+    preload = getattr(onnxruntime, "preload_dlls", None)
+    if preload is not None:
+        preload()
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from triptych.core.device import DeviceArray
 from triptych.core.errors import PluginError, TriptychError
 from triptych.core.ports import Array, Port, same_dtype
 from triptych.core.wired import CACHE_PORTS, Read, Wired, Write
@@ -59,7 +60,14 @@ class Feeds:
             read.batch_axis,
             None if port.absent is None else _Fill(port, self._sizes),
             bool(wired.stage.cache_pairs) and port.name in {known.name for known in CACHE_PORTS},
+            wired,
         )
+
+
+def _takes(wired: Wired, feed: Feed, value: DeviceArray) -> bool:
+    """Whether a stage reads an array in the memory of a device where it is, and as it is."""
+    there = getattr(wired.stage, "device", "cpu") == value.device.name
+    return there and feed.batch_axis is None and feed.name not in wired.casts
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ class Feed:
     """How one input of a stage is fed.
 
     batch_axis: where B is inserted. fill: stands for what nobody wrote. cached: the stage's
-    cache writes it.
+    cache writes it. wired: the stage.
     """
 
     name: str
@@ -87,11 +95,15 @@ class Feed:
     batch_axis: int | None
     fill: _Fill | None
     cached: bool
+    wired: Wired
 
-    def of(self, value: Array) -> Array:
+    def of(self, value: Any) -> Array:
         """What the stage is fed where the port is `value`."""
+        if isinstance(value, DeviceArray) and not _takes(self.wired, self, value):
+            value = value.numpy()
         axis = self.batch_axis
-        return value if axis is None else value[(*(slice(None),) * axis, None)]
+        fed: Array = value if axis is None else value[(*(slice(None),) * axis, None)]
+        return fed
 
 
 class _Fill:
@@ -143,7 +155,7 @@ def call(wired: Wired, feeds: Mapping[str, Array]) -> dict[str, Array]:
 def _checked(wired: Wired, write: Write, value: Any) -> Array:
     """What the stage wrote as the port has it; an array that is right as it is, is so next time."""
     given = value
-    if not isinstance(value, np.ndarray):
+    if not isinstance(value, np.ndarray | DeviceArray):
         value = _foreign(wired, write.name, value)
     port = write.port
     if write.cast is not None and value.dtype.name == write.cast:
@@ -154,7 +166,7 @@ def _checked(wired: Wired, write: Write, value: Any) -> Array:
             f"but declares {port}"
         )
     checked: Array = value
-    if checked is given:
+    if checked is given and type(value) is np.ndarray:
         wired.seen[write.name] = (checked.ndim, checked.dtype)
     return checked
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from triptych.core.cache import Binding, TokenIndex
+from triptych.core.device import copy_rows
 from triptych.core.errors import InputError, TriptychError
 from triptych.core.ports import Array, CachePair
 from triptych.plugins.caches.block import Block, Pasts
@@ -249,7 +250,7 @@ class BufferSlot:
         other.evicted_until = self.evicted_until
         pasts = other.pasts
         for name, buffer in self.pasts.items():
-            pasts[name][:, :, : len(self.index)] = buffer[:, :, : len(self.index)]
+            copy_rows(buffer, pasts[name], len(self.index))
         return other
 
     def close(self) -> None:
