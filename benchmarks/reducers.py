@@ -8,26 +8,39 @@ pictures, in percent, by groups of tasks; how many visual tokens stayed; and how
 with one picture took, in parts of the time without a reducer. Ratios are timed in turns, and the
 median over the rounds counts; the picture's features are known by then, so that what is timed is
 the reducer and the decoder. `--speed MODEL` times another pipeline's prompts and nothing else, with
-a noisy picture of `--side` pixels, because sketch has 36 visual tokens at the most.
+a noisy picture of `--side` pixels, because sketch has 36 visual tokens at the most. `visionzip`
+and `fastv` look at attention, and run on exports of `checkpoints/sketch` made for them.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
+import math
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
 from PIL import Image
 
 import triptych
 from triptych import Request
+from triptych.export import export_checkpoint
 from triptych.models.sketch.accuracy import MAX_NEW_TOKENS, Score, measure
 from triptych.models.sketch.conversations import Question
 from triptych.models.sketch.exported import request_of
 
-REDUCERS = ("token_random", "token_grid", "token_norm", "token_merge")
+REDUCERS = ("token_random", "token_grid", "token_norm", "token_merge", "visionzip", "fastv")
+CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "sketch"
+ENCODER_LAYER = 4
+"""Whose attention visionzip ranks by: the last but one, as in the paper."""
+SPLIT = 2
+"""Where fastv drops tokens: behind the second layer, as in the paper."""
 RATIOS = (1.0, 0.75, 0.5, 0.25, 0.1)
 GROUPS = {
     "what": ("color", "shape", "size", "exists"),
@@ -74,8 +87,24 @@ def row(*cells: str) -> None:
 
 
 def pipeline(model: str, name: str, ratio: float) -> triptych.Pipeline:
-    """`model` with a reducer behind its positions."""
-    return triptych.load(model, insert=[f"after mrope: {{{name}: {ratio}}}"], overrides=FRESH)
+    """`model` with a reducer behind its positions, or where it looks at attention."""
+    item, place = f"{{{name}: {ratio}}}", "after mrope"
+    if name == "visionzip":
+        model, item = exported(), f"{{visionzip: {{ratio: {ratio}, layer: {ENCODER_LAYER}}}}}"
+    if name == "fastv":
+        model, place = exported(SPLIT), "before decoder"
+        item = f"{{fastv: {{ratio: {ratio}, layer: {SPLIT - 1}}}}}"
+    return triptych.load(model, insert=[f"{place}: {item}"], overrides=FRESH)
+
+
+@cache
+def exported(split: int | None = None) -> str:
+    """An export of sketch's checkpoint that tells what is attended to."""
+    out = Path(mkdtemp()) / "sketch"
+    atexit.register(shutil.rmtree, out.parent)
+    return str(
+        export_checkpoint(CHECKPOINT, out, expose=f"vision_attention:{ENCODER_LAYER}", split=split)
+    )
 
 
 def noisy(side: int) -> Image.Image:
@@ -141,6 +170,8 @@ class Timed:
         """How many of the picture's tokens stayed, of how many."""
         whole = self.plain.run_until("image_features", self.request)
         left = self.pipes[name, ratio].run_until("image_features", self.request)
+        if name == "fastv":
+            left = left[: math.ceil(ratio * len(left))]
         return f"{len(left)} of {len(whole)}"
 
     def part(self, name: str, ratio: float) -> str:

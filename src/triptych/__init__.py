@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from triptych.core.config.errors import ConfigError
     from triptych.core.errors import InputError, PluginError, TriptychError
     from triptych.core.hookspecs import hookimpl
+    from triptych.core.needs import carried, carrying
     from triptych.core.paths import FilePath
     from triptych.core.pipeline import Pipeline, load
     from triptych.core.ports import CachePair, Port, When
@@ -57,6 +58,8 @@ __all__ = [
     "Warp",
     "When",
     "__version__",
+    "carried",
+    "carrying",
     "hookimpl",
     "load",
     "testing",
@@ -89,6 +92,8 @@ _HOMES = {
     "Vocabulary": "sampling.vocabulary",
     "Warp": "sampling.steps",
     "When": "ports",
+    "carried": "needs",
+    "carrying": "needs",
     "hookimpl": "hookspecs",
     "load": "pipeline",
 }
