@@ -189,6 +189,17 @@ def test_inputs_may_be_read_only(doubles):
     assert loaded(doubles).run({"x": x}, ["y"])["y"].tolist() == [2, 2, 2]
 
 
+def test_an_array_is_read_anew_by_each_run_whether_it_is_the_same_or_another(doubles):
+    graph, steady = loaded(doubles), np.ones(2, np.float32)
+    for value in (1, 2, 3, 4):
+        steady[...] = value
+        assert graph.run({"x": steady}, ["y"])["y"].tolist() == [2 * value] * 2
+    for value in (5, 6):
+        other = np.full(2, value, np.float32)
+        assert graph.run({"x": other}, ["y"])["y"].tolist() == [2 * value] * 2
+    assert steady.tolist() == [4, 4], "nobody writes into what was given"
+
+
 # In place
 
 
