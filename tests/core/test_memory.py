@@ -1,5 +1,7 @@
 """Memory that is promised and not taken, and how much of it a machine has."""
 
+import mmap
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from triptych import InputError
 from triptych.core.config.sections import SessionSettings
-from triptych.core.memory import reserve, total_memory
+from triptych.core.memory import give_back, reserve, total_memory
 
 STATUS = Path("/proc/self/statm")
 
@@ -67,3 +69,18 @@ def test_half_of_the_machine_is_for_caches():
 def test_other_sizes_are_refused(given):
     with pytest.raises(ValueError, match="cache_memory"):
         SessionSettings(cache_memory=given)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no /proc/self/smaps")
+def test_files_that_were_read_are_given_back_and_what_was_written_stays(tmp_path):
+    def mapped(name):
+        (tmp_path / name).write_bytes(b"\x07" * 65536)
+        with (tmp_path / name).open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+
+    read, written = mapped("read.data"), mapped("written.data")
+    assert bytes(read) == bytes(written) == b"\x07" * 65536
+    written[5] = 9
+    assert give_back({tmp_path}) == 65536
+    assert give_back({tmp_path}) == 0
+    assert (read[5], written[5]) == (7, 9)

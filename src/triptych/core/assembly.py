@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,9 @@ from triptych.core.config.errors import ConfigError
 from triptych.core.config.part import Part
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.device import reserve_on
+from triptych.core.graph import Graph
 from triptych.core.loading import Loading, begin_loading, finish_loading
-from triptych.core.memory import reserve
+from triptych.core.memory import give_back, reserve
 from triptych.core.needs import find_needed, needed
 from triptych.core.ports import Port
 from triptych.core.prompt import Processor
@@ -90,6 +92,10 @@ class Assembly:
             exact=all(policy.exact for policy in self.policies.values()),
         )
         executor.need(self.needs)
+        graphs = [getattr(stage, "graph", None) for _, stage in self.stages]
+        folders = {graph.path.parent for graph in graphs if isinstance(graph, Graph)}
+        # Beside what comes next: the system takes 40 ms to tell of the maps of a 0.6B model.
+        threading.Thread(target=give_back, args=(folders,), daemon=True).start()
         return executor
 
     def _runtime(self, label: str) -> Runtime:

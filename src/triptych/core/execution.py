@@ -179,8 +179,8 @@ class Executor:
         """Let graphs on one device give each other what they write there."""
         for wired in self.wiring.span:
             if device_of(wired) != "cpu":
-                stage: Any = wired.stage
-                stage.keep_on_device(kept_on_device(wired, self.wiring, self._needs.names))
+                kept = kept_on_device(wired, self.wiring, self._needs.names)
+                getattr(wired.stage, "keep_on_device", _nothing)(kept)
 
     @property
     def bytes_per_token(self) -> int:
@@ -243,3 +243,7 @@ class Executor:
             if port in written or (reducible and written & REDUCTIONS.keys()):
                 last = count
         return last
+
+
+def _nothing(kept: object) -> None:
+    """What a stage does that hands its outputs over in the memory of the CPU."""
