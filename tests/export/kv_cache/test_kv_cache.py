@@ -150,8 +150,11 @@ def test_weights_of_whole_numbers_come_with_keys_and_values_in_eight_bits(tmp_pa
         assert recorded == {"int8": "int8", "float32": "fp32"}[dtype]
 
 
-def attended(folder, slices, *, seed=0):
-    """Logits f32 [tokens, V] and caches of random embeddings, forwarded in slices of one buffer."""
+def attended(folder, slices, *, seed=0, last=False):
+    """Logits f32 [tokens, V] and caches of random embeddings, forwarded in slices of one buffer.
+
+    last: only the logits of each slice's last token are wanted.
+    """
     graph = Graph(folder / "decoder.onnx")
     graph.load(Runtime())
     total, random = sum(slices), np.random.default_rng(seed)
@@ -170,7 +173,7 @@ def attended(folder, slices, *, seed=0):
             "attention_mask": np.ones((1, end), np.int64),
             "position_ids": np.broadcast_to(np.arange(start, end), (3, 1, count)),
             "deepstack_embeds": np.zeros((2, 1, 1, 192), np.float32),
-            "logit_index": np.arange(count)[None],
+            "logit_index": np.arange(count - 1 if last else 0, count)[None],
         }
         rows.append(np.array(graph.run_in_place(feeds, presents, ["logits"])["logits"][0]))
         start = end
@@ -202,6 +205,18 @@ def test_where_a_prompt_is_cut_changes_nothing_but_the_last_bits(stored):
     for slices in (50, 50), (36, 64), (32, 32, 36):
         found, _ = attended(folder, slices)
         assert np.abs(found - whole).max() / np.abs(whole).max() < 1e-3
+
+
+@pytest.mark.parametrize("tail", [2, 10, 31])
+def test_the_few_tokens_that_end_a_prompt_are_computed_as_many_are(stored, tail):
+    folder = stored("int8")
+    whole, _ = attended(folder, [100], last=True)
+    found, _ = attended(folder, [100 - tail, tail], last=True)
+    # Closer than the kernel of single tokens comes.
+    assert np.abs(found[-1] - whole[-1]).max() / np.abs(whole).max() < 3e-7
+    drafted, _ = attended(folder, [100 - tail, tail])
+    single, _ = attended(folder, [100 - tail, *[1] * tail])
+    np.testing.assert_array_equal(drafted[-tail:], single[-tail:])
 
 
 def test_what_cannot_be_is_refused_and_nothing_is_written(tmp_path, stored):

@@ -16,8 +16,8 @@ from triptych.export.builder import FLOAT, INT32, INT64, MICROSOFT, GraphBuilder
 
 INT8 = ir.DataType.INT8
 PROMPT_TOKENS = 32
-"""As many tokens of one sequence are a prompt. Fewer, as those of a draft, are computed by the very
-kernel that computes single ones."""
+"""As many tokens of one sequence are a prompt, and so are fewer of which not all logits are wanted.
+Those of a draft, of which all are, are computed by the very kernel that computes single ones."""
 
 # Of GroupQueryAttention, what is said of attention and not of the cache.
 KEPT = ("num_heads", "kv_num_heads", "local_window_size", "scale", "softcap")
@@ -28,12 +28,13 @@ PAST_KEY, PAST_VALUE, ENDS, KEY_SCALE, VALUE_SCALE = 3, 4, 5, 12, 13
 def split_prompts(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:
     """Puts each GroupQueryAttention over an int8 cache behind an If: prompts go another way.
 
-    graph: a decoder with `inputs_embeds` [B, S, H]. nodes: those of it, with their scales.
+    graph: a decoder with `inputs_embeds` [B, S, H] and `logit_index` [R]. nodes: those of it, with
+    their scales.
     """
-    embeds = next(value for value in graph.inputs if value.name == "inputs_embeds")
+    inputs = {value.name: value for value in graph.inputs}
     names = [f"{node.name}/{kind}" for node in nodes for kind in ("prompt", "step")]
     first, *builders = GraphBuilder.branches(graph, "kv_cache", *names)
-    tokens, is_prompt = _is_prompt(first, embeds)
+    tokens, is_prompt = _is_prompt(first, inputs["inputs_embeds"], inputs["logit_index"])
     graph.insert_before(graph[0], _taken(first))
     for node, prompt, step in zip(nodes, builders[::2], builders[1::2], strict=True):
         dtypes = [FLOAT, INT8, INT8]
@@ -51,12 +52,13 @@ def split_prompts(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:
         _replace(graph, node, choice)
 
 
-def _is_prompt(graph: GraphBuilder, embeds: ir.Value) -> tuple[ir.Value, ir.Value]:
+def _is_prompt(graph: GraphBuilder, embeds: ir.Value, rows: ir.Value) -> tuple[ir.Value, ir.Value]:
     """How many tokens there are of each sequence, i64 scalar, and whether that is a prompt."""
     shape = graph.op("Shape", embeds, start=0, end=2)
     tokens = graph.op("Gather", shape, graph.constant(1))
     alone = graph.op("Equal", graph.op("Gather", shape, graph.constant(0)), graph.constant(1))
     many = graph.op("GreaterOrEqual", tokens, graph.constant(PROMPT_TOKENS))
+    many = graph.op("Or", many, graph.op("Greater", tokens, graph.op("Size", rows)))
     return tokens, graph.op("And", many, alone)
 
 
