@@ -294,8 +294,8 @@ def test_the_manifest_lists_what_can_be_built():
         module, _, name = component.target.partition(":")
         kind = getattr(__import__(module, fromlist=[name]), name)
         model = getattr(kind, "Settings", None)
-        needed = {"pipeline": "sketch"} if component.name == "draft" else {}
-        kind(model(**needed)) if model else kind()
+        needed = {"draft": {"pipeline": "sketch"}, "dola": {"layers": (1, 3)}}
+        kind(model(**needed.get(component.name, {}))) if model else kind()
         assert component.main is None or component.main in model.model_fields
         speculates[component.name] = kind.speculates
     assert {name for name, does in speculates.items() if does} == {"prompt_lookup", "draft"}
