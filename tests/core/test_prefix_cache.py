@@ -287,7 +287,7 @@ def test_nothing_is_shared_and_slots_go_back(load, extra):
 
 def few(load, monkeypatch):
     """A pipeline that is told so of its cache."""
-    monkeypatch.setattr(pipeline, "_whole_numbers", lambda wiring: True)
+    monkeypatch.setattr(pipeline, "_retake", lambda wiring: pipeline.FEW_TOKENS)
     return load(SHARED)
 
 

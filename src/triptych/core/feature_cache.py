@@ -14,7 +14,8 @@ class FeatureCache:
     """Results of stages that read only media, by stage label and media digest.
 
     A digest covers what a medium holds and all that decides how it is prepared. The model is the
-    pipeline's, which has a cache of its own, and in which a label is one stage. The least recently used go first when the arrays together exceed `max_bytes`.
+    pipeline's, which has a cache of its own, and in which a label is one stage. The least recently
+    used go first when the arrays together exceed `max_bytes`.
     """
 
     def __init__(self, max_bytes: int = DEFAULT_BYTES) -> None:

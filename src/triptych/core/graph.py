@@ -37,6 +37,7 @@ class Graph:
         self._kept: frozenset[str] = frozenset()
         self._weights = header.external
         self._runtime = Runtime()
+        self.prompt_tokens = header.prompt_tokens
         self._unwanted = header.on_demand & {port.name for port in header.outputs}
         self._session: Any = None
         self._opening = threading.Lock()

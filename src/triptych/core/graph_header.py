@@ -55,6 +55,10 @@ _MAX_FIELDS = 5_000_000  # a file of many more is made to keep its reader busy
 ON_DEMAND = "triptych.on_demand"
 """The metadata of a graph that names its outputs which nobody has to read, with commas."""
 
+PROMPT_TOKENS = "triptych.prompt_tokens"
+"""The metadata of a decoder that says from how many tokens on the end of a prompt, of which one
+row of logits is wanted, is attended by the kernel that attends longer slices."""
+
 
 class GraphFileError(TriptychError):
     """A file that is no ONNX graph, or one that reaches outside of its folder."""
@@ -64,13 +68,15 @@ class GraphFileError(TriptychError):
 class GraphHeader:
     """What a graph declares: its inputs (without weights), its outputs, its data files.
 
-    on_demand: the names of outputs that nobody has to read.
+    on_demand: the names of outputs that nobody has to read. prompt_tokens: from how many tokens on
+    the end of a prompt is attended as longer ones are; None where the graph does not say.
     """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     external: frozenset[str]
     on_demand: frozenset[str] = frozenset()
+    prompt_tokens: int | None = None
 
 
 def read_header(path: Path) -> GraphHeader:
@@ -165,6 +171,9 @@ class Reader:
             outputs=tuple(outputs),
             external=frozenset(self.external),
             on_demand=frozenset(filter(None, metadata.get(ON_DEMAND, "").split(","))),
+            prompt_tokens=int(said)
+            if (said := metadata.get(PROMPT_TOKENS, "")).isdigit()
+            else None,
         )
 
     def graph(self, start: int, end: int, *, depth: int) -> tuple[list[Port], list[Port], set[str]]:

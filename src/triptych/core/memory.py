@@ -20,6 +20,11 @@ _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 
 _KIB = 1024
 
+_PAGE_OUT = 21
+"""MADV_PAGEOUT of Linux: reclaim these pages, whatever is in them now, and lose nothing. A thread
+may have put other memory in the place of a file since the list of mappings was read, which
+MADV_DONTNEED would empty."""
+
 _GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 """What a container may use: bytes, or ``max``."""
 
@@ -78,7 +83,7 @@ def give_back(folders: Collection[Path]) -> int:
             resident = int(rest.split()[0]) * _KIB
         elif name == "Anonymous:" and last and resident and int(rest.split()[0]) == 0:
             size = ctypes.c_size_t(last - first)
-            if libc.madvise(ctypes.c_void_p(first), size, mmap.MADV_DONTNEED) == 0:
+            if libc.madvise(ctypes.c_void_p(first), size, _PAGE_OUT) == 0:
                 given += resident
     return given
 

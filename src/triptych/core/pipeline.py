@@ -34,6 +34,7 @@ from triptych.core.sampling.chain import Chain
 from triptych.core.scheduler import Job, Scheduler
 from triptych.core.sequence import Sequence as TokenSequence
 from triptych.core.spans import Span, Strategy
+from triptych.core.stages import Stage
 from triptych.core.stream import Stream
 from triptych.core.wired import MEDIA_PORTS, Wiring
 
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from triptych.core.chat import Chat
 
 FEW_TOKENS = 32
-"""Fewer tokens than these attend over keys and values in whole numbers by another kernel than more
-do, with other roundings: a draft is computed as single tokens are, and a prompt is not."""
+"""Fewer tokens than these may attend over keys and values in whole numbers by another kernel than
+more do, with other roundings, unless the graph says from how many on they do not."""
 
 
 def load(
@@ -355,7 +356,7 @@ class Pipeline:
         exact = all(policy.exact for policy in assembly.policies.values())
         shares = exact and not self._executor.wiring.whole
         max_bytes = DEFAULT_BYTES if given is True else int(given)
-        self._retake = FEW_TOKENS if _whole_numbers(assembly.wiring) else 0
+        self._retake = _retake(assembly.wiring)
         prefixes = PrefixCache(max_bytes if shares else 0, _token_bytes(assembly.wiring))
         self._executor.join = prefixes.join
         self._executor.evict_idle = prefixes.evict_one
@@ -453,10 +454,17 @@ class Pipeline:
         )
 
 
-def _whole_numbers(wiring: Wiring) -> bool:
-    """Whether keys or values are kept as whole numbers."""
-    pasts = [pair.past for wired in wiring.stages for pair in wired.stage.cache_pairs]
-    return any(np.issubdtype(past.dtype, np.integer) for past in pasts)
+def _retake(wiring: Wiring) -> int:
+    """How many tokens of a prompt are forwarded at least; see `Sequence.retake`."""
+    return max(map(_fewest_alike, (wired.stage for wired in wiring.stages)), default=0)
+
+
+def _fewest_alike(stage: Stage) -> int:
+    """From how many tokens on a stage computes the end of a prompt as it does all of it."""
+    if not any(np.issubdtype(pair.past.dtype, np.integer) for pair in stage.cache_pairs):
+        return 0
+    said: int | None = getattr(getattr(stage, "graph", None), "prompt_tokens", None)
+    return FEW_TOKENS if said is None else said
 
 
 def _token_bytes(wiring: Wiring) -> int:

@@ -25,6 +25,10 @@ KEPT = ("num_heads", "kv_num_heads", "local_window_size", "scale", "softcap")
 PAST_KEY, PAST_VALUE, ENDS, KEY_SCALE, VALUE_SCALE = 3, 4, 5, 12, 13
 
 
+END_TOKENS = 2
+"""The fewest that end a prompt in this sense: one more than the row of logits that is wanted."""
+
+
 def split_prompts(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:
     """Puts each GroupQueryAttention over an int8 cache behind an If: prompts go another way.
 

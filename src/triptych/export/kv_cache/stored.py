@@ -13,9 +13,10 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
+from triptych.core.graph_header import PROMPT_TOKENS
 from triptych.core.ports import Array
 from triptych.export.kv_cache.form import CacheForm, CacheFormError
-from triptych.export.kv_cache.prompts import split_prompts
+from triptych.export.kv_cache.prompts import END_TOKENS, split_prompts
 
 OPERATOR = "GroupQueryAttention"
 # Where the operator has its past and present tensors, and its scales.
@@ -53,6 +54,7 @@ def store_cache(
             _scale(graph, model.graph, node, form, ranges or {}, grain)
     if form.dtype == ir.DataType.INT8:
         split_prompts(model.graph, nodes)
+        model.metadata_props[PROMPT_TOKENS] = str(END_TOKENS)
     ir.save(model, graph)
 
 
