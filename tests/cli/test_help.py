@@ -17,10 +17,10 @@ PIPELINE_FLAGS = "--set --insert --replace --remove --plugin --allow-outside"
 SAMPLING_FLAGS = "--max-new-tokens --temperature --top-k --top-p --no-sample --seed --stop"
 FLAGS = {
     "run": f"--text --image --video --system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --no-stream --json "
-    "--verbose --debug",
+    "--logprobs --verbose --debug",
     "chat": f"--system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --verbose --debug",
     "export": "--precision --recipe --family --max-file-size --kv-cache --calibration --layout "
-    "--drop-deepstack --plugin --debug",
+    "--drop-deepstack --expose --split-decoder --plugin --debug",
     "import": "--out --suffix --debug",
     "verify": "--against --html --steps --plugin --json --debug",
     "check": f"{PIPELINE_FLAGS} --debug",

@@ -34,7 +34,7 @@ class DoLa:
         relative_top: 0.1 in the paper, scale: 1.
         """
 
-        layers: tuple[int, ...] = Field(min_length=1)
+        layers: tuple[int, ...] = Field(min_length=1, examples=[[1, 3]])
         relative_top: float = Field(default=0.1, ge=0, le=1)
         scale: float = Field(default=1.0, ge=0, allow_inf_nan=False)
 
