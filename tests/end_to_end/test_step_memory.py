@@ -1,5 +1,6 @@
 """A step takes no memory that grows with what came before it."""
 
+import threading
 import tracemalloc
 
 import numpy as np
@@ -11,9 +12,17 @@ from triptych.core.prompt import Prompt
 STEPS = 8
 
 
+SAMPLED = [{"min_new_tokens": STEPS}, {"temperature": 1.0}, {"top_p": 0.9}, "draw"]
+
+
 @pytest.fixture(scope="module")
 def pipe():
-    return triptych.load()
+    loaded = triptych.load()
+    # What loading still does in threads of its own takes memory, too.
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(5)
+    return loaded
 
 
 def peak(pipe, context, **settings):
@@ -38,7 +47,7 @@ def peak(pipe, context, **settings):
     return max(peaks[1:-1])
 
 
-@pytest.mark.parametrize("settings", [{"no_sample": True}, {"temperature": 1.0, "top_p": 0.9}])
+@pytest.mark.parametrize("settings", [{"no_sample": True}, {"sampler": SAMPLED, "seed": 0}])
 def test_steps_after_many_tokens_take_no_more_memory_than_after_few(pipe, settings):
     few = peak(pipe, 100, **settings)
     many = peak(pipe, 1900, **settings)
