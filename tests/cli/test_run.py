@@ -355,3 +355,9 @@ def test_flags_that_are_not_given_cost_no_validators(monkeypatch):
     assert (context.params["image"], context.params["seed"]) == ((), None)
     # Of the text, the pipeline, and the list of stops with its element.
     assert len(made) == 4
+
+
+def test_logprobs_without_json_have_no_place(triptych, tiny_pipeline):
+    done = triptych("run", tiny_pipeline, "--text", "Hello", "--logprobs", "2")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "error: --logprobs 2: they are part of --json; give that, too\n"

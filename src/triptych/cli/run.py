@@ -12,6 +12,7 @@ from triptych.cli.interrupt import Interruptible
 from triptych.cli.opening import Changes, Sampling
 from triptych.cli.reporting import INTERRUPTED, reporting
 from triptych.cli.terminal import Waiting, decoding, harmless, remark
+from triptych.core.errors import InputError
 
 if TYPE_CHECKING:
     from triptych.core.reply import Reply
@@ -113,6 +114,8 @@ def run(  # noqa: PLR0913  # one parameter per flag
     Other exit codes: 0, 2 for what you can mend, 1 for the rest.
     """
     with reporting(debug=debug), Interruptible() as interrupt:
+        if logprobs is not None and not json:
+            raise InputError(f"--logprobs {logprobs}: they are part of --json; give that, too")
         question = _question(text)
         changes = Changes(set_, insert, replace, remove, plugin, allow_outside)
         loaded = changes.load(
@@ -126,7 +129,7 @@ def run(  # noqa: PLR0913  # one parameter per flag
             max_new_tokens=max_new_tokens,
             seed=seed,
             stop=stop or None,
-            logprobs=logprobs if json else None,
+            logprobs=logprobs,
         )
         interrupt.cancel = stream.cancel
         with stream:
