@@ -17,6 +17,7 @@ from triptych.core.session import session_options
 from triptych.core.stages import Runtime
 from triptych.export import export_checkpoint
 from triptych.export.exposing import ExposureError
+from triptych.export.split import SplitError
 
 EVERYTHING = "hidden:all,attention:all,early_logits:all,vision_attention:all"
 GRIDS = [(4, 6), (8, 4)]
@@ -233,3 +234,11 @@ def test_layers_are_ranges_and_sums(tmp_path):
     folder = export_checkpoint(checkpoint, tmp_path / "export", expose="hidden:0+1-2,attention:1")
     exposed = read_header(folder / "decoder.onnx").on_demand
     assert exposed == {"hidden.0", "hidden.1", "hidden.2", "attention.1"}
+
+
+@pytest.mark.parametrize("layer", [0, 99])
+def test_a_split_at_no_layer_is_refused_by_its_own_name(tmp_path, layer):
+    checkpoint = random_checkpoint(tmp_path / "checkpoint", shape=SHAPES["tied"])
+    with pytest.raises(SplitError, match=rf"^--split-decoder {layer}: "):
+        export_checkpoint(checkpoint, tmp_path / "export", split=layer)
+    assert not (tmp_path / "export").exists()

@@ -38,7 +38,7 @@ from triptych.export.precision import (
     read_recipe,
 )
 from triptych.export.precision.recipe import BITS, FLOAT_LEVEL
-from triptych.export.split import EARLY, looks_at, split_decoder
+from triptych.export.split import EARLY, check_layer, looks_at, split_decoder
 
 # What every exporter calls the graph that keeps the cache.
 DECODER = "decoder.onnx"
@@ -200,6 +200,9 @@ def _graphs(exporter: Exporter, expose: str | None, split: int | None) -> dict[s
 
     def made() -> dict[str, ir.Model]:
         graphs = dict(exporter.graphs())
+        if split is not None:
+            # Before what the split needs is exposed, which nobody asked for by name.
+            check_layer(graphs[DECODER], split)
         if expose:
             expose_outputs(graphs, expose)
         return graphs

@@ -37,18 +37,23 @@ def looks_at(layer: int) -> str:
     return f"attention:{layer - 1}"
 
 
+def check_layer(decoder: ir.Model, layer: int) -> None:
+    """Raises SplitError where the second graph of this decoder cannot begin with `layer`."""
+    layers = sum((value.name or "").startswith(_PRESENT) for value in decoder.graph.outputs)
+    layers //= len(("key", "value"))
+    if f"hidden.{layer - 1}" not in decoder.meta.get(OFFERS, {}) or not 0 < layer < layers:
+        raise SplitError(
+            f"--split-decoder {layer}: the second graph begins with one of the layers 1 to "
+            f"{layers - 1}, of a decoder that Triptych builds itself"
+        )
+
+
 def split_decoder(early: ir.Model, late: ir.Model, layer: int) -> tuple[ir.Model, ir.Model]:
     """The two graphs of a decoder; both are given whole, exposed outputs included.
 
     layer: the first one of the second graph. Raises SplitError.
     """
-    layers = sum((value.name or "").startswith(_PRESENT) for value in early.graph.outputs)
-    layers //= len(("key", "value"))
-    if f"hidden.{layer - 1}" not in early.meta.get(OFFERS, {}) or not 0 < layer < layers:
-        raise SplitError(
-            f"--split-decoder {layer}: the second graph begins with one of the layers 1 to "
-            f"{layers - 1}, of a decoder that Triptych builds itself"
-        )
+    check_layer(early, layer)
     states = _states(early, layer)
     if states.is_graph_output():
         copy = ir.Node("", "Identity", [states])
