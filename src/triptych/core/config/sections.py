@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, StringConstraints
 
+from triptych.core.config.size import SIZE
 from triptych.core.feature_cache import DEFAULT_BYTES as FEATURE_BYTES
 from triptych.core.memory import total_memory
 from triptych.core.settings import Settings
@@ -15,9 +16,6 @@ MOST_THREADS = 1024
 
 MOST_ROWS = 1024
 """More than pays on any processor."""
-
-SIZE = r"^[0-9]+(\.[0-9]+)? ?(B|[KMGT]i?B)$"
-"""``4GB``, ``512 MiB``: a number of bytes."""
 
 Size = Annotated[str, StringConstraints(pattern=SIZE)]
 Text = Annotated[str, StringConstraints(min_length=1)]

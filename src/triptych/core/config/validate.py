@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from triptych.core.config.errors import ConfigError, Where, nearest
 from triptych.core.config.nodes import Node, shown
+from triptych.core.config.size import SIZE
 from triptych.core.errors import TriptychError
 
 M = TypeVar("M", bound=BaseModel)
@@ -144,6 +145,8 @@ def _expectation(error: Any) -> str | None:
         bound = "at least" if kind == "too_short" else "at most"
         length = context["min_length" if kind == "too_short" else "max_length"]
         return f"a list of {bound} {length}"
+    if kind == "string_pattern_mismatch" and context["pattern"] == SIZE:
+        return "a number of bytes with a unit, such as 4GB or 512MiB"
     template = EXPECTED.get(kind)
     return template.format(**context) if template else None
 
