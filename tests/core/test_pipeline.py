@@ -289,6 +289,13 @@ def test_a_batch_raises_the_first_error_when_all_before_it_are_done(pipe, wrong,
         pipe.generate_batch([later, wrong], concurrency=concurrency)
 
 
+def test_a_batch_is_of_requests(pipe):
+    slots = watch_slots(pipe)
+    with pytest.raises(InputError, match=r"^requests\[1\] is str; give triptych.Request"):
+        pipe.generate_batch([REQUESTS[0], "1"])
+    assert all(slot.closed for slot in slots)
+
+
 # Scores and ports
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from triptych.core.errors import TriptychError
+from triptych.core.errors import InputError, TriptychError
 from triptych.core.reply import Reply
 from triptych.core.request import Request
 from triptych.core.stream import Stream
@@ -14,11 +14,11 @@ from triptych.core.stream import Stream
 class Batch:
     """Requests of which at most `concurrency` are in progress; another begins where one ends.
 
-    begin: starts the reply to a request.
+    requests: `Request`s; anything else is refused in its turn. begin: starts the reply to one.
     """
 
     def __init__(
-        self, requests: Iterable[Request], begin: Callable[[Request], Stream], concurrency: int
+        self, requests: Iterable[object], begin: Callable[[Request], Stream], concurrency: int
     ) -> None:
         self._waiting = deque(enumerate(requests))
         self._begin = begin
@@ -56,6 +56,12 @@ class Batch:
         busy = sum(not stream.ended for _, stream in self._running)
         while self._waiting and busy < self._concurrency:
             index, request = self._waiting.popleft()
+            if not isinstance(request, Request):
+                self._refused = InputError(
+                    f"requests[{index}] is {type(request).__name__}; give triptych.Request(text)"
+                )
+                self._waiting.clear()
+                return
             name = f"requests[{index}]" + ("" if request.id is None else f" (id {request.id!r})")
             try:
                 self._running.append((name, self._begin(request)))
