@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.plugins.samplers.chains import step
+from triptych.core.errors import InputError
 from triptych.core.sampling import Chain
 from triptych.plugins.samplers.draw import Draw
 from triptych.plugins.samplers.greedy import Greedy
@@ -87,7 +88,7 @@ def test_more_texts_are_never_worse():
         assert scores == sorted(scores)
 
 
-def test_greedy_texts_are_all_the_same():
-    strategy = Watched(BestOfN.Settings(n=4))
-    generate(strategy, 0, chooser=Greedy())
-    assert len({tuple(tokens) for tokens, _ in strategy.texts}) == 1
+def test_a_chain_without_chance_is_refused():
+    with pytest.raises(InputError, match="end the sampler with 'draw'"):
+        generate(best_of(4), 0, chooser=Greedy())
+    assert generate(best_of(1), 0, chooser=Greedy()).emitted

@@ -209,7 +209,6 @@ def test_neutral_settings_give_the_very_tokens_of_greedy(pipe, neutral):
         {"vcd": {}},
         {"beam_search": {"width": 12}},
         {"beam_search": {"width": 6, "groups": 3, "diversity": 1.0}},
-        {"best_of_n": {"n": 3}},
     ],
     ids=str,
 )

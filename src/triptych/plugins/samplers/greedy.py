@@ -11,6 +11,8 @@ from triptych.core.sampling.candidates import Scores
 class Greedy:
     """Chooses the largest logit, the lowest id among equals. Draws nothing."""
 
+    draws = False
+
     def pick(self, row: Scores) -> int:
         """The same of a whole row."""
         return int(row.argmax())

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from triptych.core import settings as core
+from triptych.core.errors import InputError
 from triptych.core.sampling import Chain, log_softmax
 from triptych.core.sequence import Sequence
 from triptych.core.spans import Generation, Logits, Span
@@ -59,7 +60,12 @@ class BestOfN:
         return SCORES[self.settings.score](text)
 
     def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:
-        """The strategy of one generation."""
+        """The strategy of one generation. Raises InputError for a chain that cannot differ."""
+        if self.settings.n > 1 and not getattr(generation.chain.steps[-1], "draws", True):
+            raise InputError(
+                "best_of_n: all texts of a chain without chance are the same; end the sampler with "
+                "'draw', or choose the strategy beam_search"
+            )
         limit = min(generation.max_new_tokens, generation.sequence.room)
         ends = generation.eos_ids
         [rows] = yield [Span(generation.sequence)]
