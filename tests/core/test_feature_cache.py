@@ -84,11 +84,11 @@ def test_a_known_picture_takes_next_to_no_time_of_vision(load):
 
 @pytest.mark.parametrize("wrong", ["true", "-5", "much"])
 def test_a_size_that_is_none_is_refused(load, wrong):
-    with pytest.raises(ConfigError, match="session.feature_cache"):
+    with pytest.raises(ConfigError, match=r"session\.feature_cache"):
         load(f"session: {{feature_cache: {wrong}}}")
 
 
 @pytest.mark.parametrize("wrong", ["0", "-5", "much"])
 def test_a_wrong_prefix_cache_is_refused(load, wrong):
-    with pytest.raises(ConfigError, match="session.prefix_cache"):
+    with pytest.raises(ConfigError, match=r"session\.prefix_cache"):
         load(f"session: {{prefix_cache: {wrong}}}")
