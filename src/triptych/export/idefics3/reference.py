@@ -58,7 +58,7 @@ class TileReference(TransformersReference):
 
     def _from_parts(self, request: Request) -> Processed:
         tokenizer: Any = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
-        images: Any = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+        images: Any = AutoImageProcessor.from_pretrained(
             self.folder, local_files_only=True, backend="pil"
         )
         path = self.folder / "processor_config.json"

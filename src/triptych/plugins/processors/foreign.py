@@ -59,7 +59,7 @@ class ForeignImages:
         if self._bounds.max_pixels is not None:
             size["longest_edge"] = self._bounds.max_pixels
         try:
-            return AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+            return AutoImageProcessor.from_pretrained(
                 self._folder.path,
                 backend="pil",
                 local_files_only=True,
