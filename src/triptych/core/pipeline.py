@@ -31,6 +31,7 @@ from triptych.core.prompt import Prompt
 from triptych.core.reply import Reply, Score, Timings, Usage
 from triptych.core.request import Message, Request
 from triptych.core.sampling.chain import Chain
+from triptych.core.sampling.logprobs import log_softmax
 from triptych.core.scheduler import Job, Scheduler
 from triptych.core.sequence import Sequence as TokenSequence
 from triptych.core.spans import Span, Strategy
@@ -212,10 +213,7 @@ class Pipeline:
                 raise InputError(
                     f"score: there is no token {token}; the model has {logits.shape[-1]}"
                 )
-        rows = logits.astype(np.float64)
-        shifted = rows - rows.max(axis=-1, keepdims=True)
-        logprobs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-        chosen = logprobs[np.arange(len(tokens)), tokens]
+        chosen = log_softmax(logits)[np.arange(len(tokens)), tokens]
         return Score(tuple(tokens), tuple(chosen.tolist()), float(chosen.sum()))
 
     def run_until(

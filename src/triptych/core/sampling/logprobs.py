@@ -46,9 +46,9 @@ def logprobs_of(
 
 
 def log_softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """float64 [C]: the log-probabilities of logits [C]; -inf stays -inf."""
-    depths = np.subtract(logits, logits.max(), dtype=np.float64)
-    logs: npt.NDArray[np.float64] = depths - np.log(np.exp(depths).sum())
+    """float64: the log-probabilities of logits [..., C], along their last axis; -inf stays -inf."""
+    depths = np.subtract(logits, logits.max(axis=-1, keepdims=True), dtype=np.float64)
+    logs: npt.NDArray[np.float64] = depths - np.log(np.exp(depths).sum(axis=-1, keepdims=True))
     return logs
 
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from triptych.core.assembly import assemble
 from triptych.core.catalog import Catalog
-from triptych.core.clock import Clock
-from triptych.core.config.load import load_spec
-from triptych.core.execution import Executor
 from triptych.core.ports import Array
 from triptych.core.request import Request
-from triptych.core.wired import Wired, Wiring
+from triptych.core.stages import Stage
 from triptych.export.builder import FLOAT, GraphBuilder
+from triptych.export.listening import forward_prompts
 
 
 def decoder_inputs(
@@ -29,23 +25,13 @@ def decoder_inputs(
     folder: a pipeline whose decoder may be a `hollow` one. Prompts with pictures are left out for
     a model that takes none. Raises InputError for a request that the pipeline does not take.
     """
-    assembly = assemble(load_spec(folder, catalog=catalog))
-    loaded = assembly.load()
     found: list[dict[str, Array]] = []
-    executor = Executor(
-        _listening(loaded.wiring, found), loaded.offers, loaded.caches, loaded.max_length
-    )
-    for request in requests:
-        if request.images and not loaded.offers:
-            continue
-        prompt = assembly.processor.prompt(request)
-        sequence = executor.sequence()
-        try:
-            sequence.append(prompt.tokens, prompt.media)
-            executor.enter(sequence, Clock())
-            executor.forward(sequence, len(sequence), 1, Clock())
-        finally:
-            sequence.close()
+
+    def hear(stage: Stage, ports: Mapping[str, Array]) -> None:
+        pasts = {pair.past.name for pair in stage.cache_pairs}
+        found.append({name: _copied(value) for name, value in ports.items() if name not in pasts})
+
+    for _ in forward_prompts(folder, requests, catalog=catalog, hear=hear):
         yield from found
         found.clear()
 
@@ -76,35 +62,8 @@ def hollow(decoder: ir.Model, leave: Iterable[str] = ()) -> ir.Model:
     return graph.model()
 
 
-class _Listening:
-    """A stage whose inputs are written down; in all else it is the stage."""
-
-    def __init__(self, wired: Wired, found: list[dict[str, Array]]) -> None:
-        self._wired, self._found = wired, found
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._wired.stage, name)
-
-    def __call__(self, ports: Mapping[str, Array]) -> Mapping[str, Array]:
-        pasts = {pair.past.name for pair in self._wired.stage.cache_pairs}
-        self._found.append(
-            {name: _copied(value) for name, value in ports.items() if name not in pasts}
-        )
-        given: Mapping[str, Array] = self._wired.stage(ports)
-        return given
-
-
 def _copied(value: Any) -> Array:
     return np.array(value if isinstance(value, np.ndarray) else np.from_dlpack(value))
-
-
-def _listening(wiring: Wiring, found: list[dict[str, Array]]) -> Wiring:
-    def heard(wired: Wired) -> Wired:
-        if not wired.stage.cache_pairs:
-            return wired
-        return replace(wired, stage=cast("Any", _Listening(wired, found)))
-
-    return replace(wiring, span=tuple(map(heard, wiring.span)))
 
 
 def _dtype(value: ir.Value) -> ir.DataType:

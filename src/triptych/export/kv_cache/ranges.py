@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 
-from triptych.core.assembly import assemble
 from triptych.core.catalog import Catalog
-from triptych.core.clock import Clock
-from triptych.core.config.load import load_spec
-from triptych.core.execution import Executor
 from triptych.core.ports import Array
 from triptych.core.request import Request
-from triptych.core.wired import Wired, Wiring
+from triptych.core.stages import Stage
 from triptych.export.kv_cache.form import CacheFormError
+from triptych.export.listening import forward_prompts
 
 
 def cache_ranges(
@@ -32,23 +27,21 @@ def cache_ranges(
     Raises CacheFormError when there are none or the pipeline
     keeps no cache of floats, InputError for a request that it does not take.
     """
-    assembly = assemble(load_spec(folder, catalog=catalog or Catalog()))
-    loaded = assembly.load()
     found: dict[str, Array] = {}
-    executor = Executor(
-        _listening(loaded.wiring, found), loaded.offers, loaded.caches, loaded.max_length
-    )
-    for request in requests:
-        if request.images and not loaded.offers:
-            continue
-        prompt = assembly.processor.prompt(request)
-        sequence = executor.sequence()
-        try:
-            sequence.append(prompt.tokens, prompt.media)
-            executor.enter(sequence, Clock())
-            executor.forward(sequence, len(sequence), 1, Clock())
-        finally:
-            sequence.close()
+
+    def hear(stage: Stage, ports: Mapping[str, Array]) -> None:
+        total = ports["attention_mask"].shape[-1]
+        for pair in stage.cache_pairs:
+            name = pair.past.name
+            rows = ports[name]
+            if rows.dtype.kind != "f":
+                continue
+            sizes = np.abs(rows[0, :, :total].astype(np.float32))
+            largest = (_turned(sizes) if name.endswith(".key") else sizes).max(axis=1)
+            found[name] = np.maximum(found.get(name, largest), largest)
+
+    for _ in forward_prompts(folder, requests, catalog=catalog or Catalog(), hear=hear):
+        pass
     if not found:
         raise CacheFormError(
             f"{folder}: no ranges of a cache were found. Measuring them needs at least one prompt, "
@@ -57,40 +50,8 @@ def cache_ranges(
     return found
 
 
-class _Listening:
-    """A stage whose past tensors are looked at after each run; in all else it is the stage."""
-
-    def __init__(self, wired: Wired, found: dict[str, Array]) -> None:
-        self._wired, self._found = wired, found
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._wired.stage, name)
-
-    def __call__(self, ports: Mapping[str, Array]) -> Mapping[str, Array]:
-        given: Mapping[str, Array] = self._wired.stage(ports)
-        total = ports["attention_mask"].shape[-1]
-        for pair in self._wired.stage.cache_pairs:
-            name = pair.past.name
-            rows = ports[name]
-            if rows.dtype.kind != "f":
-                continue
-            sizes = np.abs(rows[0, :, :total].astype(np.float32))
-            largest = (_turned(sizes) if name.endswith(".key") else sizes).max(axis=1)
-            self._found[name] = np.maximum(self._found.get(name, largest), largest)
-        return given
-
-
 def _turned(keys: Array) -> Array:
     """The lengths of the pairs that rotary positions turn: a head's first half with its second."""
     first, second = np.split(keys, 2, axis=-1)
     lengths = np.hypot(first, second)
     return np.concatenate([lengths, lengths], axis=-1)
-
-
-def _listening(wiring: Wiring, found: dict[str, Array]) -> Wiring:
-    def heard(wired: Wired) -> Wired:
-        if not wired.stage.cache_pairs:
-            return wired
-        return replace(wired, stage=cast("Any", _Listening(wired, found)))
-
-    return replace(wiring, span=tuple(map(heard, wiring.span)))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from triptych.core import settings as core
-from triptych.core.sampling import Candidates, Context
+from triptych.core.sampling import Candidates, Context, log_softmax
 
 
 class Mirostat:
@@ -48,9 +48,4 @@ class Mirostat:
 
 def _surprise(candidates: Candidates) -> npt.NDArray[np.float64]:
     """float64 [C]: -log2 of each probability."""
-    surprise: npt.NDArray[np.float64] = np.subtract(
-        candidates.logits.max(), candidates.logits, dtype=np.float64
-    )
-    surprise += math.log(float(candidates.weights().sum()))
-    surprise /= math.log(2)
-    return surprise
+    return log_softmax(candidates.logits) / -math.log(2)

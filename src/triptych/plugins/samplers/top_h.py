@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from triptych.core import settings as core
-from triptych.core.sampling import Candidates, Context
+from triptych.core.sampling import Candidates, Context, log_softmax
 
 
 class TopH:
@@ -32,9 +32,7 @@ class TopH:
         """The likeliest."""
         # Stable, so that of equals the lowest ids come first.
         order = np.argsort(-candidates.logits, kind="stable")[: self.among]
-        likely = candidates.logits[order].astype(np.float64)
-        logs = likely - likely[0]
-        logs -= np.log(np.exp(logs).sum())
+        logs = log_softmax(candidates.logits[order])
         terms = -np.exp(logs) * logs
         kept = np.cumsum(terms) <= self.h * terms.sum()
         kept[0] = True

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from triptych.core import settings as core
-from triptych.core.sampling import Candidates, Context
+from triptych.core.sampling import Candidates, Context, log_softmax
 from triptych.plugins.samplers.entropy import entropy
 
 
@@ -36,9 +36,7 @@ class Typical:
         if self.mass == 1:
             return candidates
         probabilities = candidates.probabilities()
-        # -log p, without a log of what underflowed to 0.
-        depths = np.subtract(candidates.logits.max(), candidates.logits, dtype=np.float64)
-        surprise = depths + np.log(candidates.weights().sum())
+        surprise = -log_softmax(candidates.logits)
         distance = np.abs(surprise - entropy(candidates))
         order = np.argsort(distance, kind="stable")
         held = np.cumsum(probabilities[order])
