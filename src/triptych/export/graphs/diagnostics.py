@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from triptych.export.builder import FLOAT, INT64, GraphBuilder
-from triptych.export.graphs.patches import Patches
+from triptych.export.graphs.patches import OneImage, Patches, image_by_image
 from triptych.export.graphs.rotary import Rotary
 from triptych.export.graphs.shape import DecoderShape
 
@@ -90,19 +90,10 @@ def received_attention(
     mixed: f32 [patches, 3 * width], queries, keys and values side by side.
     """
     head = width // heads
-    rows, columns = graph.constant([0]), graph.constant([1, 2])
-    mixed = graph.op("Unsqueeze", mixed, rows)
 
-    def one_image(inner: GraphBuilder, index: ir.Value, done: ir.Value) -> ir.Value:
-        at = inner.op("Unsqueeze", index, inner.constant([0]))
-        start = inner.op("Gather", patches.starts, at)
-        end = inner.op("Gather", patches.ends, at)
-
+    def one_image(inner: GraphBuilder, image: OneImage) -> ir.Value:
         def by_head(number: int) -> ir.Value:
-            first, last = inner.constant([number * width]), inner.constant([(number + 1) * width])
-            low = inner.op("Concat", start, first, axis=0)
-            high = inner.op("Concat", end, last, axis=0)
-            turned = rotary(inner, inner.op("Slice", mixed, low, high, columns), heads, start=start)
+            turned = rotary(inner, image.part(number), heads, start=image.start)
             apart = inner.op("Reshape", turned, inner.constant([-1, heads, head]))
             return inner.op("Transpose", apart, perm=[1, 0, 2])
 
@@ -117,16 +108,12 @@ def received_attention(
             )
             return deep.op("Add", so_far, received)
 
-        count = inner.op("Sub", end, start)
+        count = inner.op("Sub", image.end, image.start)
         nothing = inner.op("Expand", inner.constant(0, np.float32), count)
         nothing.dtype = FLOAT
         received = inner.loop(inner.constant(heads), nothing, one_head)
         grouped = inner.op("Reshape", received, inner.constant([-1, merge * merge]))
         merged = inner.op("ReduceSum", grouped, inner.constant([1]), keepdims=0)
-        share = inner.op("Div", merged, inner.constant(heads, np.float32))
-        return inner.op("SequenceInsert", done, share)
+        return inner.op("Div", merged, inner.constant(heads, np.float32))
 
-    none_yet = graph.op("SequenceEmpty", dtype=FLOAT)
-    none_yet.type = ir.SequenceType(ir.TensorType(FLOAT))
-    images = graph.op("Squeeze", graph.op("Shape", patches.ends), graph.constant([0]))
-    return graph.op("ConcatFromSequence", graph.loop(images, none_yet, one_image), axis=0)
+    return image_by_image(graph, mixed, patches, one_image, width=width, axis=0)

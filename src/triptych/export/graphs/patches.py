@@ -7,6 +7,7 @@ goes into pairs of patches from different images.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +96,52 @@ def axial_rotary(graph: GraphBuilder, patches: Patches, *, theta: float, head: i
     return Rotary(graph, angles, graph.op("Unsqueeze", index, graph.constant([0])))
 
 
+@dataclass(frozen=True)
+class OneImage:
+    """An image within the loop over all. start, end: i64 [1], its patches among all."""
+
+    start: ir.Value
+    end: ir.Value
+    part: Callable[[int], ir.Value]
+    """Its queries (0), keys (1) or values (2), f32 [1, patches, width]."""
+
+
+def image_by_image(
+    graph: GraphBuilder,
+    mixed: ir.Value,
+    patches: Patches,
+    one_image: Callable[[GraphBuilder, OneImage], ir.Value],
+    *,
+    width: int,
+    axis: int,
+) -> ir.Value:
+    """What `one_image` makes of each image in a loop, f32, joined along `axis`.
+
+    mixed: f32 [patches, 3 * width], queries, keys and values side by side. They are taken apart for
+    one image at a time, so that no other copy of them is made.
+    """
+    rows, columns = graph.constant([0]), graph.constant([1, 2])
+    mixed = graph.op("Unsqueeze", mixed, rows)
+
+    def body(inner: GraphBuilder, index: ir.Value, done: ir.Value) -> ir.Value:
+        at = inner.op("Unsqueeze", index, inner.constant([0]))
+        start = inner.op("Gather", patches.starts, at)
+        end = inner.op("Gather", patches.ends, at)
+
+        def part(number: int) -> ir.Value:
+            first, last = inner.constant([number * width]), inner.constant([(number + 1) * width])
+            low = inner.op("Concat", start, first, axis=0)
+            high = inner.op("Concat", end, last, axis=0)
+            return inner.op("Slice", mixed, low, high, columns)
+
+        return inner.op("SequenceInsert", done, one_image(inner, OneImage(start, end, part)))
+
+    none_yet = graph.op("SequenceEmpty", dtype=FLOAT)
+    none_yet.type = ir.SequenceType(ir.TensorType(FLOAT))
+    images = graph.op("Squeeze", graph.op("Shape", patches.ends), graph.constant([0]))
+    return graph.op("ConcatFromSequence", graph.loop(images, none_yet, body), axis=axis)
+
+
 def attention_by_image(
     graph: GraphBuilder,
     mixed: ir.Value,
@@ -109,29 +156,15 @@ def attention_by_image(
     mixed: f32 [patches, 3 * width], queries, keys and values side by side. They are taken apart
     and turned for one image at a time, so that no other copy of them is made.
     """
-    rows, columns = graph.constant([0]), graph.constant([1, 2])
-    mixed = graph.op("Unsqueeze", mixed, rows)
 
-    def one_image(inner: GraphBuilder, index: ir.Value, done: ir.Value) -> ir.Value:
-        at = inner.op("Unsqueeze", index, inner.constant([0]))
-        start = inner.op("Gather", patches.starts, at)
-        end = inner.op("Gather", patches.ends, at)
+    def one_image(inner: GraphBuilder, image: OneImage) -> ir.Value:
+        query, key = (
+            rotary(inner, image.part(number), heads, start=image.start) for number in (0, 1)
+        )
+        return inner.microsoft("MultiHeadAttention", query, key, image.part(2), num_heads=heads)
 
-        def part(number: int) -> ir.Value:
-            first, last = inner.constant([number * width]), inner.constant([(number + 1) * width])
-            low = inner.op("Concat", start, first, axis=0)
-            high = inner.op("Concat", end, last, axis=0)
-            return inner.op("Slice", mixed, low, high, columns)
-
-        query, key = (rotary(inner, part(number), heads, start=start) for number in (0, 1))
-        seen = inner.microsoft("MultiHeadAttention", query, key, part(2), num_heads=heads)
-        return inner.op("SequenceInsert", done, seen)
-
-    none_yet = graph.op("SequenceEmpty", dtype=FLOAT)
-    none_yet.type = ir.SequenceType(ir.TensorType(FLOAT))
-    images = graph.op("Squeeze", graph.op("Shape", patches.ends), graph.constant([0]))
-    seen = graph.loop(images, none_yet, one_image)
-    joined = graph.op("Squeeze", graph.op("ConcatFromSequence", seen, axis=1), rows)
+    seen = image_by_image(graph, mixed, patches, one_image, width=width, axis=1)
+    joined = graph.op("Squeeze", seen, graph.constant([0]))
     # ONNX Runtime cannot know this from a sequence, and fuses nothing of an unknown rank.
     joined.dtype, joined.shape = FLOAT, ir.Shape(["patches", width])
     return joined
