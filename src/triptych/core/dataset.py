@@ -17,12 +17,14 @@ class Item:
     reference: what a metric compares the reply with; anything that JSON has a form for.
     cluster: items that are not independent of each other, such as questions about one picture,
         have the same; a confidence interval counts clusters. None: the item is by itself.
+    task: the group of items that a report shows apart from others, such as ``count``.
     """
 
     id: str
     request: Request
     reference: object
     cluster: str | None = None
+    task: str | None = None
 
 
 class Dataset(Protocol):

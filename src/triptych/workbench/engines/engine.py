@@ -1,0 +1,49 @@
+"""What an engine promises: every task is answered once, whoever answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+Task = TypeVar("Task", contravariant=True)
+Result = TypeVar("Result", covariant=True)
+AnyTask = TypeVar("AnyTask")
+AnyResult = TypeVar("AnyResult")
+
+
+class Worker(Protocol[Task, Result]):
+    """Answers tasks in one process, as many at once as its pipelines have room for."""
+
+    def answer(self, tasks: Iterable[Task]) -> Iterator[Result]:
+        """One result for each task, in any order; a result names its task.
+
+        Tasks are drawn one by one, when there is room for another. A task that fails has a result
+        that says so; an exception ends everything.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
+class Recipe(Protocol[Task, Result]):
+    """How to make a worker; it can be pickled, and travels to where the worker is made."""
+
+    def open(self) -> Worker[Task, Result]:
+        """The worker, with its models loaded."""
+        ...
+
+
+class Engine(Protocol):
+    """Brings tasks to workers."""
+
+    def run(
+        self, recipe: Recipe[AnyTask, AnyResult], tasks: Iterable[AnyTask]
+    ) -> Iterator[AnyResult]:
+        """One result for each task, in any order, each exactly once.
+
+        Tasks are drawn when they are needed: a million of them take no memory. A worker that dies
+        is replaced, and what it had not answered is answered by another.
+        """
+        ...
