@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from triptych import testing
     from triptych.core.component import Component
     from triptych.core.config.errors import ConfigError
+    from triptych.core.dataset import Dataset, Item
     from triptych.core.errors import InputError, PluginError, TriptychError
     from triptych.core.hookspecs import hookimpl
+    from triptych.core.metric import Answer, Base, Metric
     from triptych.core.needs import carried, carrying
     from triptych.core.paths import FilePath
     from triptych.core.pipeline import Pipeline, load
@@ -31,17 +33,22 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Answer",
+    "Base",
     "CachePair",
     "Candidates",
     "Choose",
     "Component",
     "ConfigError",
     "Context",
+    "Dataset",
     "FilePath",
     "Generation",
     "InputError",
+    "Item",
     "Media",
     "Message",
+    "Metric",
     "Pipeline",
     "PluginError",
     "Port",
@@ -66,17 +73,22 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Answer": "metric",
+    "Base": "metric",
     "CachePair": "ports",
     "Candidates": "sampling.candidates",
     "Choose": "sampling.steps",
     "Component": "component",
     "ConfigError": "config.errors",
     "Context": "sampling.context",
+    "Dataset": "dataset",
     "FilePath": "paths",
     "Generation": "spans",
     "InputError": "errors",
+    "Item": "dataset",
     "Media": "prompt",
     "Message": "request",
+    "Metric": "metric",
     "Pipeline": "pipeline",
     "PluginError": "errors",
     "Port": "ports",

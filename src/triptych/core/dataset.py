@@ -1,4 +1,4 @@
-"""The interface of a dataset: questions with known answers. Provisional, see docs/stability.md."""
+"""The interface of a dataset: questions with known answers."""
 
 from __future__ import annotations
 

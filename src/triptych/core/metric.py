@@ -1,4 +1,4 @@
-"""The interface of a metric: scores of an answer. Provisional, see docs/stability.md."""
+"""The interface of a metric: scores of an answer."""
 
 from __future__ import annotations
 

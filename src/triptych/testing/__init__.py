@@ -5,7 +5,7 @@ from triptych.testing.cache_checks import check_cache
 from triptych.testing.dataset_checks import check_dataset
 from triptych.testing.exporter_checks import check_exporter
 from triptych.testing.fake_decoder import FakeDecoder, FakeGeneration
-from triptych.testing.metric_checks import check_metric, reply
+from triptych.testing.metric_checks import answer, check_metric, reply
 from triptych.testing.parametrize import parametrize_with_checks
 from triptych.testing.processor_checks import check_processor
 from triptych.testing.sampler_checks import check_sampler
@@ -19,6 +19,7 @@ __all__ = [
     "FakeGeneration",
     "Node",
     "Subject",
+    "answer",
     "check_cache",
     "check_dataset",
     "check_exporter",

@@ -1,8 +1,9 @@
-"""What every dataset promises, as checks: ``check_dataset(Scenes, count=100)``. Provisional."""
+"""What every dataset promises, as checks: ``check_dataset(Scenes, count=100)``."""
 
 from __future__ import annotations
 
 import json
+import pickle
 from itertools import islice
 from typing import Any
 
@@ -32,7 +33,7 @@ def sound_items(subject: Subject) -> None:
     for item in _items(subject):
         require(
             isinstance(item, Item),
-            f"{subject.name} gave {type(item).__name__}, not triptych.core.dataset.Item.",
+            f"{subject.name} gave {type(item).__name__}, not triptych.Item.",
         )
         require(
             isinstance(item.id, str) and item.id,
@@ -42,10 +43,12 @@ def sound_items(subject: Subject) -> None:
             isinstance(item.request, Request),
             f"{subject.name}: the request of {item.id!r} is no triptych.Request.",
         )
-        require(
-            item.cluster is None or isinstance(item.cluster, str),
-            f"{subject.name}: the cluster of {item.id!r} is {item.cluster!r}, no text.",
-        )
+        for name in ("cluster", "task"):
+            value = getattr(item, name)
+            require(
+                value is None or isinstance(value, str),
+                f"{subject.name}: the {name} of {item.id!r} is {value!r}, no text.",
+            )
         try:
             json.dumps(item.reference)
         except (TypeError, ValueError) as error:
@@ -80,6 +83,34 @@ def determinism_by_seed(subject: Subject) -> None:
     )
 
 
+def independent_passes(subject: Subject) -> None:
+    """Two passes at once give the same items."""
+    with global_generators(0):
+        dataset = subject.make()
+        pairs = list(islice(zip(dataset, dataset, strict=False), MOST_ITEMS))
+    one, other = ([pair[side] for pair in pairs] for side in (0, 1))
+    require(
+        _shown(one) == _shown(other),
+        f"{subject.name} gave other items to the second of two passes at once; what a pass has "
+        "reached belongs in `__iter__`, not in the dataset.",
+    )
+
+
+def items_travel(subject: Subject) -> None:
+    """Items can be pickled, so that another process may answer them."""
+    for item in _items(subject):
+        try:
+            back = pickle.loads(pickle.dumps(item))  # noqa: S301 - its own bytes
+        except Exception as error:
+            raise AssertionError(
+                f"{subject.name}: {getattr(item, 'id', item)!r} cannot be pickled: {error}"
+            ) from error
+        require(
+            _shown([back]) == _shown([item]),
+            f"{subject.name}: {getattr(item, 'id', item)!r} is another item after pickling.",
+        )
+
+
 def _items(subject: Subject) -> list[Any]:
     with global_generators(0):
         return list(islice(subject.make(), MOST_ITEMS))
@@ -87,7 +118,7 @@ def _items(subject: Subject) -> list[Any]:
 
 def _shown(items: list[Any]) -> list[tuple[Any, ...]]:
     return [
-        (item.id, item.request.text, repr(item.reference), item.cluster)
+        (item.id, item.request.text, repr(item.reference), item.cluster, item.task)
         if isinstance(item, Item)
         else (repr(item),)
         for item in items
@@ -100,5 +131,7 @@ CHECKS = (
     Check("never_empty", never_empty),
     Check("unique_ids", unique_ids),
     Check("determinism_by_seed", determinism_by_seed),
+    Check("independent_passes", independent_passes),
+    Check("items_travel", items_travel),
 )
 """What a dataset promises."""

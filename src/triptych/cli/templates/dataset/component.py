@@ -4,7 +4,6 @@ import random
 
 import triptych
 from pydantic import Field
-from triptych.core.dataset import Item
 
 
 class __CLASS__:
@@ -25,4 +24,4 @@ class __CLASS__:
         for place in range(self.settings.count):
             one, other = numbers.randrange(10), numbers.randrange(10)
             request = triptych.Request(f"What is {one} plus {other}?")
-            yield Item(id=f"sum-{place}", request=request, reference=str(one + other))
+            yield triptych.Item(id=f"sum-{place}", request=request, reference=str(one + other))
