@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,11 @@ from triptych.core.graph import Graph
 from triptych.core.loading import Loading, begin_loading, finish_loading
 from triptych.core.memory import give_back, reserve
 from triptych.core.needs import find_needed, needed
+from triptych.core.observer import check_names
 from triptych.core.ports import Port
 from triptych.core.prompt import Processor
 from triptych.core.stages import Runtime, Stage
-from triptych.core.wired import Wired, Wiring
+from triptych.core.wired import Wired, Wiring, port_names
 from triptych.core.wiring import wire
 
 if TYPE_CHECKING:
@@ -127,15 +128,18 @@ class Assembly:
             )
 
 
-def assemble(spec: PipelineSpec) -> Assembly:
+def assemble(spec: PipelineSpec, *, taps: Collection[str] = ()) -> Assembly:
     """Build every component and check how they fit.
 
+    taps: names of ports that somebody looks at; they count as read. Raises InputError for one that
+    is not there.
     Raises ConfigError where one cannot be built, where the wiring is wrong, and where the
     strategy speculates over a cache that is not exact.
     """
     processor: Processor = spec.processor.make()
     stages = tuple((part, _stage(part)) for part in spec.stages)
-    wiring = wire(stages, offers=tuple(processor.offers))
+    wiring = wire(stages, offers=tuple(processor.offers), taps=taps)
+    check_names(taps, port_names(wiring, processor.offers))
     policies = {part.label: cache_part(stage).make() for part, stage in stages if stage.cache_pairs}
     _check_exactness(spec, policies)
     needs = tuple(
@@ -147,6 +151,7 @@ def assemble(spec: PipelineSpec) -> Assembly:
         {
             *(port.name for port in needs),
             *(read.port.name for wired in wiring.stages for read in wired.reads),
+            *taps,
         }
     )
     return Assembly(spec, processor, stages, wiring, policies, needs)

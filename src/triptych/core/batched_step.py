@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from triptych.core.cache import Binding, Cache, Pool
+from triptych.core.cache_needs import Seen, Shown, settle
+from triptych.core.device import on_cpu
 from triptych.core.errors import PluginError
 from triptych.core.needs import NOTHING, Needs
-from triptych.core.ports import Array
+from triptych.core.observer import Moment
+from triptych.core.ports import Array, Port, When
 from triptych.core.sequence import Column
 from triptych.core.sequence import Sequence as TokenSequence
 from triptych.core.span_phase import is_text
@@ -65,15 +68,20 @@ class BatchedStep:
     skipped, as they are for a token of text alone.
     """
 
-    def __init__(self, wiring: Wiring, caches: Mapping[str, Cache[Any]], feeds: Feeds) -> None:
+    def __init__(
+        self, wiring: Wiring, caches: Mapping[str, Cache[Any]], feeds: Feeds, shown: Shown
+    ) -> None:
         self._wiring = wiring
         self._caches = caches
+        self._shown = shown
         self._feeds = feeds
         self._plans: dict[int, _Plan] = {}
         self._index = np.zeros((0, 1), np.int64)
 
     def fits(self, sequence: TokenSequence) -> bool:
-        """Whether what is pending in `sequence` is one token of text."""
+        """Whether what is pending in `sequence` is one token of text, and stages make it."""
+        if sequence.watch is not None and sequence.watch.stands_in:
+            return False
         at = sequence.forwarded
         return sequence.entered == at + 1 and is_text(sequence, at)
 
@@ -96,12 +104,16 @@ class BatchedStep:
         if plan is None:
             return None
         plan.take(sequences, rows)
-        ports = plan.run(bindings)
+        seen = _seen(sequences)
+        ports = plan.run(bindings, seen)
         # Only now, so that a stage that fails leaves no cache longer than another.
         for label, cache in self._caches.items():
-            cache.settle([sequence.caches[label] for sequence in sequences])
+            seen = self._seen_by(label, sequences, ports, rows) if label in self._shown else ()
+            settle(cache, [sequence.caches[label] for sequence in sequences], seen)
         for sequence in sequences:
             sequence.forwarded += 1
+        if seen is not None:
+            _show(seen, sequences, rows)
         logits = ports["logits"]
         return [needs.beside(logits[row], ports, row) for row in rows]
 
@@ -116,6 +128,19 @@ class BatchedStep:
             label: cache.bind([sequence.caches[label] for sequence in sequences], index)
             for label, cache in self._caches.items()
         }
+
+    def _seen_by(
+        self,
+        label: str,
+        sequences: Sequence[TokenSequence],
+        ports: Mapping[str, Array],
+        rows: Sequence[int],
+    ) -> list[Seen]:
+        """What a cache is shown of each sequence, what its table has of the token included."""
+        return [
+            self._shown.of(label, ChainMap(dict(ports), _Token(sequence)), row)
+            for sequence, row in zip(sequences, rows, strict=True)
+        ]
 
     def _plan(self, sequences: Sequence[TokenSequence], batch: int) -> _Plan | None:
         """How `batch` rows are forwarded; None when not all sequences have the same ports."""
@@ -190,8 +215,8 @@ class _Plan:
                 at = sequence.forwarded
                 places[row][...] = sequence.table[name].between(at, at + 1)
 
-    def run(self, bindings: Mapping[str, Binding]) -> dict[str, Array]:
-        """Run the stages; what they wrote, by the pipeline's names."""
+    def run(self, bindings: Mapping[str, Binding], seen: _Seen | None = None) -> dict[str, Array]:
+        """Run the stages; what they wrote, by the pipeline's names. seen: gets what each wrote."""
         ports: dict[str, Array] = {}
         for one in self._calls:
             feeds = one.steady.copy()
@@ -204,6 +229,8 @@ class _Plan:
                     if port in binding.ports:
                         feeds[name] = binding.ports[port]
             written = call(one.wired, feeds)
+            if seen is not None:
+                seen.append((one.wired, on_cpu(written)))
             if one.wired.drops:
                 self._check_kept(one.wired, written.pop("keep_tokens"))
             ports.update(written)
@@ -233,6 +260,44 @@ class _Plan:
 
 _FIRST = np.zeros(1, np.int64)
 """`logit_index` of a slice of one token."""
+
+_Seen = list[tuple[Wired, dict[str, Array]]]
+"""What each stage wrote, by the pipeline's names, in the order in which they ran."""
+
+
+def _seen(sequences: Sequence[TokenSequence]) -> _Seen | None:
+    """Where a step notes what stages write; None where nobody watches a sequence."""
+    for sequence in sequences:
+        if sequence.watch is not None:
+            return []
+    return None
+
+
+def _show(seen: _Seen, sequences: Sequence[TokenSequence], rows: Sequence[int]) -> None:
+    """Let who watches a sequence see its row of what was written."""
+    for row, sequence in zip(rows, sequences, strict=True):
+        if sequence.watch is None:
+            continue
+        at = sequence.forwarded - 1
+        tokens = sequence.table["input_ids"].between(at, at + 1)
+        source = sequence.table["source"].between(at, at + 1)
+        for wired, written in seen:
+            ports = tuple(write.port for write in wired.writes)
+            own = {
+                port.name: _row(port, written[port.name], row)
+                for port in ports
+                if port.name in written
+            }
+            moment = Moment(wired.label, ports, sequence, When.SPAN, tokens, source, _FIRST)
+            sequence.watch.show(moment, own)
+
+
+def _row(port: Port, value: Array, row: int) -> Array:
+    """What a port has of one row of the batch, with its axis B."""
+    if "B" not in port.axes:
+        return value
+    one: Array = value[(*(slice(None),) * port.axes.index("B"), slice(row, row + 1))]
+    return one
 
 
 def _is_past(wired: Wired, name: str) -> bool:

@@ -18,13 +18,14 @@ from triptych.core.feature_cache import FeatureCache
 from triptych.core.input_phase import InputPhase
 from triptych.core.media_stages import media_port
 from triptych.core.needs import Needs
+from triptych.core.observer import check_names
 from triptych.core.placement import Placement, device_of, kept_on_device, placements
 from triptych.core.ports import Array, Port
 from triptych.core.prompt import Prompt
 from triptych.core.sequence import Sequence
 from triptych.core.span_phase import SpanPhase
 from triptych.core.stage_call import Feeds
-from triptych.core.wired import INPUT_PORTS, REDUCTIONS, SPAN_PORTS, Wired, Wiring
+from triptych.core.wired import REDUCTIONS, SPAN_PORTS, Wired, Wiring, port_names
 
 SPARE = 2
 """Slots in a block for each that is forwarded at once: others are kept for later, and who comes
@@ -170,6 +171,12 @@ class Executor:
             self._needs = self._needs.with_ports(found.values())
             self._hand_over()
 
+    def observe(self, names: Iterable[str]) -> None:
+        """From now on, these ports are computed, if they are on demand. Raises InputError."""
+        wanted = set(names)
+        check_names(wanted, self.port_names())
+        self.wiring.want(wanted)
+
     @property
     def placements(self) -> tuple[Placement, ...]:
         """Where each port of each stage lives, and what is copied when."""
@@ -229,9 +236,7 @@ class Executor:
 
     def port_names(self) -> set[str]:
         """Every port of this pipeline, whoever writes it."""
-        names = {port.name for port in (*INPUT_PORTS, *SPAN_PORTS, *self.offers)}
-        written = [write.port.name for wired in self.wiring.stages for write in wired.writes]
-        return names.union(written)
+        return port_names(self.wiring, self.offers)
 
     def _stages_until(self, port: str, stages: tuple[Wired, ...]) -> int:
         """How many of `stages` run until `port` has its last value; a reducer changes many."""

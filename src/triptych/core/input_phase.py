@@ -12,7 +12,8 @@ from triptych.core.errors import PluginError
 from triptych.core.feature_cache import FeatureCache
 from triptych.core.item_reducers import ItemReducers
 from triptych.core.media_stages import MediaStages, media_index, media_port
-from triptych.core.ports import AXES, Array, Port
+from triptych.core.observer import CORE, PROCESSOR, Moment, Watch
+from triptych.core.ports import AXES, Array, Port, When
 from triptych.core.prompt import Media
 from triptych.core.reduction import ReductionError, keep_rows, merge_rows
 from triptych.core.sequence import Appended, Column, visual_index
@@ -92,18 +93,22 @@ class InputPhase:
         if new.media:
             ports.update(self._said_of_rows(new.media))
         lengths = {"S": count, **_NO_MEDIA}
+        watch = sequence.watch
+        if watch is not None:
+            self._show_given(watch, sequence, new, ports)
         for entry in self._stages[:stages]:
             wired = entry.wired
-            if wired.per_media:
-                if new.media:
-                    begin = time.perf_counter()
-                    written = self._media.results(wired, new.media)
-                    clock.vision += time.perf_counter() - begin
-                    entry.check_lengths(written, ports["visual_index"])
-                    ports.update(written)
-                continue
-            made = self._written(entry, ports, new.media, lengths)
+            moment = None if watch is None else _moment(wired, sequence, new, ports)
+            made = None if watch is None or moment is None else watch.instead(moment)
+            if made is not None:
+                entry.check_lengths(made, ports["visual_index"])
+            elif wired.per_media:
+                made = self._of_media(entry, ports, new.media, clock)
+            else:
+                made = self._written(entry, ports, new.media, lengths)
             if made:
+                if watch is not None and moment is not None:
+                    watch.show(moment, made)
                 ports.update(made)
                 if entry.reduces:
                     ports = self._reduced(wired, ports)
@@ -156,6 +161,33 @@ class InputPhase:
         entry.check_lengths(written, ports["visual_index"])
         return written
 
+    def _of_media(
+        self, entry: _Entry, ports: Mapping[str, Array], media: Sequence[Media], clock: Clock
+    ) -> Mapping[str, Array]:
+        """What a stage that is `per_media` makes of all items; nothing where there is none."""
+        if not media:
+            return {}
+        begin = time.perf_counter()
+        written = self._media.results(entry.wired, media)
+        clock.vision += time.perf_counter() - begin
+        entry.check_lengths(written, ports["visual_index"])
+        return written
+
+    def _show_given(
+        self, watch: Watch, sequence: TokenSequence, new: Appended, ports: Mapping[str, Array]
+    ) -> None:
+        """Let who watches a sequence see what enters, and of media what the processor made."""
+        own = tuple(port for port in (*INPUT_PORTS, SOURCE) if port.name in ports)
+        moment = _at(CORE, own, sequence, new, ports)
+        watch.show(moment, {port.name: ports[port.name] for port in own})
+        read = {read.port.name for entry in self._stages for read in entry.wired.reads}
+        offers = tuple(
+            port for port in self._offers if port.name in read and watch.wants([port.name])
+        )
+        if offers and new.media:
+            moment = _at(PROCESSOR, offers, sequence, new, ports)
+            watch.show(moment, {port.name: media_port(new.media, port) for port in offers})
+
     def _said_of_rows(self, media: Sequence[Media]) -> dict[str, Array]:
         """What the core says of visual rows: before any is dropped, so that this goes with it."""
         said = {port.name: media_port(media, port) for port in self._of_rows}
@@ -177,6 +209,36 @@ class InputPhase:
             return merge_rows(ports, self.declared, said["merge_rows"], said["merge_weights"])
         except ReductionError as cause:
             raise PluginError(f"stage {wired.label} wrote {cause}") from cause
+
+
+def _moment(
+    wired: Wired, sequence: TokenSequence, new: Appended, ports: Mapping[str, Array]
+) -> Moment:
+    """Where a stage is called on what enters, for who watches the sequence."""
+    writes = tuple(write.port for write in wired.writes)
+    return _at(wired.label, writes, sequence, new, ports, per_media=wired.per_media)
+
+
+def _at(
+    writer: str,
+    writes: tuple[Port, ...],
+    sequence: TokenSequence,
+    new: Appended,
+    ports: Mapping[str, Array],
+    *,
+    per_media: bool = False,
+) -> Moment:
+    tokens, source = ports["input_ids"], ports["source"]
+    return Moment(
+        writer,
+        writes,
+        sequence,
+        When.INPUT,
+        tokens,
+        source,
+        media=new.media,
+        per_media=per_media,
+    )
 
 
 class _Entry:

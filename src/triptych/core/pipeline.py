@@ -23,6 +23,7 @@ from triptych.core.config.spec import PipelineSpec
 from triptych.core.errors import InputError, TriptychError
 from triptych.core.generation import RunningGeneration, StopRules
 from triptych.core.needs import find_needed
+from triptych.core.observer import Observer, Watch
 from triptych.core.options import CallOptions
 from triptych.core.placement import Placement
 from triptych.core.ports import Array
@@ -56,6 +57,7 @@ def load(
     remove: Sequence[str] = (),
     plugins: Sequence[str | Path] = (),
     allow_outside: bool = False,
+    taps: Sequence[str] = (),
 ) -> Pipeline:
     """Load a pipeline: a folder with a ``pipeline.yaml``, a YAML file, or ``"sketch"``.
 
@@ -64,7 +66,8 @@ def load(
 
     overrides: settings by dotted path, ``{"sampler.top_p": 0.8}``. insert, replace, remove:
     swap stages without editing the file. plugins: files that offer ``local/NAME``.
-    allow_outside: let the file name files outside of its folder.
+    allow_outside: let the file name files outside of its folder. taps: ports that an observer will
+    look at; they count as read, and what is computed on demand is from the start.
 
     Raises ConfigError for what is wrong in the file or the changes, GraphError for a graph
     that does not load.
@@ -83,7 +86,7 @@ def load(
     )
     for text in spec.warnings:
         warnings.warn(f"{source}: {text}", stacklevel=2)
-    return Pipeline(spec, begin=begin)
+    return Pipeline(spec, begin=begin, assembly=assemble(spec, taps=taps))
 
 
 class Pipeline:
@@ -112,6 +115,11 @@ class Pipeline:
         self.load_seconds = time.perf_counter() - begin
 
     @property
+    def wiring(self) -> Wiring:
+        """Its stages, in the order in which they run, with the ports that they read and write."""
+        return self._executor.wiring
+
+    @property
     def placements(self) -> tuple[Placement, ...]:
         """On which device each port of each stage lives, and what is copied when."""
         return self._executor.placements
@@ -128,12 +136,16 @@ class Pipeline:
         images: Sequence[Any] = (),
         videos: Sequence[Any] = (),
         system: str | None = None,
+        observer: Observer | None = None,
         **settings: Any,
     ) -> Stream:
         """The reply to `request`, piece by piece.
 
         request: the user's text, or a `Request`, which then says everything but `settings`.
         messages, images, videos, system: see `Request`.
+        observer: sees what the stages write for this reply, or stands in for some of them; such as
+        `triptych.Recorder`, `triptych.Tap` and `triptych.Replay`. The prompt is then forwarded
+        whole, whatever is known of it.
         settings: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `no_sample`, `sampler` (a
         chain such as ``[{"temperature": 0.3}, "draw"]``), `seed`, `stop` (strings that end the
         reply), `logprobs` (say how likely each token was, and so many of the likeliest ones).
@@ -149,7 +161,7 @@ class Pipeline:
             whole = Request(request, messages, images, system, videos=videos)
         prompt = self.processor.prompt(whole)
         every = {**whole.settings, **settings}
-        return self.begin(prompt, every, request=whole, request_id=whole.id)
+        return self.begin(prompt, every, request=whole, request_id=whole.id, observer=observer)
 
     def chat(self, *, system: str | None = None, **settings: Any) -> Chat:
         """A conversation that keeps its cache from turn to turn; settings as in `stream`."""
@@ -252,12 +264,13 @@ class Pipeline:
         sequence: TokenSequence | None = None,
         branches: dict[str, TokenSequence] | None = None,
         done: Callable[[Reply], None] | None = None,
+        observer: Observer | None = None,
     ) -> Stream:
         """Start to generate after `prompt`.
 
         request: what the prompt was made of, for strategies that make another prompt of it.
         sequence, branches: what to go on with, as a chat does; they stay open. done: called
-        with the reply when it has ended.
+        with the reply when it has ended. observer: of a new sequence; see `stream`.
         """
         options = CallOptions.of(settings)
         self._check_prompt(prompt)
@@ -279,10 +292,14 @@ class Pipeline:
             self.spec.stop.strings if options.stop is None else options.stop,
             options.max_new_tokens or self.spec.stop.max_new_tokens,
         )
+        watch = self._watch(observer, prompt, request, settings)
         own = sequence is None
-        sequence = self.sequence() if sequence is None else sequence
+        sequence = self.sequence(watch) if sequence is None else sequence
         with self._scheduler.exclusive():
-            self._prefixes.begin(sequence, prompt)
+            if watch is None:
+                self._prefixes.begin(sequence, prompt)
+            else:
+                sequence.align(prompt)
         branches = {} if branches is None else branches
         generation = RunningGeneration(
             prompt,
@@ -291,7 +308,7 @@ class Pipeline:
             processor=self.processor,
             stop=stop,
             branches=branches,
-            new_sequence=self.sequence,
+            new_sequence=lambda: self.sequence(watch),
             company=lambda: self._scheduler.company,
             request=request,
         )
@@ -299,7 +316,11 @@ class Pipeline:
         def release() -> None:
             # Before it goes on elsewhere.
             generation.cached_tokens = sequence.reused
-            self._prefixes.end(sequence, owned=not own)
+            if watch is None:
+                self._prefixes.end(sequence, owned=not own)
+            else:
+                sequence.close()
+                watch.end(self._reply(generation, seed, request_id))
             for used in branches.values():
                 if own:
                     used.close()
@@ -308,6 +329,8 @@ class Pipeline:
 
         def finish(job: Job) -> Reply:
             reply = self._reply(job.generation, seed, request_id)
+            if watch is not None and watch.error is not None and job.error is None:
+                raise watch.error
             if done is not None and job.error is None:
                 done(reply)
             return reply
@@ -321,6 +344,21 @@ class Pipeline:
                 release()
             raise
         return Stream(self._scheduler, job, finish=finish)
+
+    def _watch(
+        self,
+        observer: Observer | None,
+        prompt: Prompt,
+        request: Request | None,
+        settings: Mapping[str, Any],
+    ) -> Watch | None:
+        """What sequences are watched by. Raises InputError for a port that is not there."""
+        if observer is None:
+            return None
+        with self._scheduler.exclusive():
+            self._executor.observe(observer.ports or ())
+        observer.begin(self, prompt, request, settings)
+        return Watch(observer)
 
     def _provide(self, parts: Sequence[Part], steps: Sequence[object]) -> None:
         """Have logits carry what the steps of a chain need. Raises ConfigError."""
@@ -389,10 +427,11 @@ class Pipeline:
             for wired in self._executor.wiring.stages
         )
 
-    def sequence(self) -> TokenSequence:
-        """A new, empty sequence of this pipeline's."""
+    def sequence(self, watch: Watch | None = None) -> TokenSequence:
+        """A new, empty sequence of this pipeline's. watch: who sees what stages write for it."""
         sequence = self._executor.sequence()
         sequence.retake = self._retake
+        sequence.watch = watch
         return sequence
 
     def open(self, prompt: Prompt) -> TokenSequence:

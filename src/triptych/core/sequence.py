@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ import numpy.typing as npt
 from triptych.core.errors import InputError
 from triptych.core.ports import Array
 from triptych.core.prompt import Media, Prompt
+
+if TYPE_CHECKING:
+    from triptych.core.observer import Watch
 
 Tokens = npt.NDArray[np.int64]
 
@@ -137,6 +140,8 @@ class Sequence:
     """How many tokens of the prompt that it was last aligned with are not forwarded again."""
     prompted: int = 0
     """How many tokens that prompt has."""
+    watch: Watch | None = None
+    """Who sees what stages write for it."""
     _placed: list[_Placed] = field(default_factory=list)
     _forks: list[Sequence] = field(default_factory=list)
 
@@ -249,6 +254,7 @@ class Sequence:
         closed with the sequence that it was made of.
         """
         fork = self.copy()
+        fork.watch = self.watch
         self._forks = [*(one for one in self._forks if one.caches), fork]
         return fork
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from triptych.core.cache import Cache, TokenIndex
+from triptych.core.cache_needs import Seen, Shown, settle
 from triptych.core.errors import PluginError
-from triptych.core.ports import Array
+from triptych.core.observer import Moment
+from triptych.core.ports import Array, When
 from triptych.core.reduction import ReductionError, keep_tokens
 from triptych.core.sequence import Sequence
 from triptych.core.stage_call import Feeds, call
@@ -17,9 +19,15 @@ from triptych.core.wired import INPUT_PORTS, SPAN_PORTS, TABLE_PORTS, Wired, Wir
 
 
 class SpanPhase:
-    """The SPAN stages of a pipeline. caches: by the label of each stage that keeps one."""
+    """The SPAN stages of a pipeline. caches: by the label of each stage that keeps one.
 
-    def __init__(self, wiring: Wiring, caches: Mapping[str, Cache[Any]], feeds: Feeds) -> None:
+    shown: what their policies need.
+    """
+
+    def __init__(
+        self, wiring: Wiring, caches: Mapping[str, Cache[Any]], feeds: Feeds, shown: Shown
+    ) -> None:
+        self._shown = shown
         self._stages = wiring.span
         self._caches = caches
         self._feeds = feeds
@@ -61,27 +69,37 @@ class SpanPhase:
         ports["logit_index"] = np.arange(count - max(rows, 1), count)
         lengths = {"B": 1, "S": count, "N": 0, "R": max(rows, 1)}
         grown: list[tuple[Cache[Any], Any]] = []
+        seen: dict[int, Seen] = {}
+        watch = sequence.watch
         for wired in self._stages[:stages]:
-            feeds = self._feeds.of(wired, ports, lengths)
-            if feeds is None:
-                continue
-            cache = self._caches.get(wired.label)
-            if cache is not None:
-                slot = self._slot(sequence, wired.label)
-                binding = cache.bind([slot], [index])
-                feeds.update(binding.pasts)
-                feeds.update(from_cache(wired, binding.ports))
-                grown.append((cache, slot))
-            written = call(wired, feeds)
+            moment = None if watch is None else _moment(wired, sequence, ports)
+            written = None if watch is None or moment is None else watch.instead(moment)
+            if written is None:
+                feeds = self._feeds.of(wired, ports, lengths)
+                if feeds is None:
+                    continue
+                cache = self._caches.get(wired.label)
+                if cache is not None:
+                    slot = self._slot(sequence, wired.label)
+                    binding = cache.bind([slot], [index])
+                    feeds.update(binding.pasts)
+                    feeds.update(from_cache(wired, binding.ports))
+                    grown.append((cache, slot))
+                written = call(wired, feeds)
+                if wired.label in self._shown:
+                    # Now, before tokens are dropped: a cache's rows are those that its stage saw.
+                    seen[len(grown) - 1] = self._shown.of(wired.label, {**ports, **written})
+            if watch is not None and moment is not None:
+                watch.show(moment, written)
             ports.update(written)
-            if wired.label in self._drops:
+            if wired.label in self._drops and written:
                 index = self._dropped(wired, ports, index, anyone=not rows)
                 lengths["S"] = len(index)
                 if not len(index):
                     break
         # Only now, so that a stage that fails leaves no cache longer than another.
-        for cache, slot in grown:
-            cache.settle([slot])
+        for place, (cache, slot) in enumerate(grown):
+            settle(cache, [slot], [seen[place]] if place in seen else ())
         return ports
 
     def _dropped(
@@ -114,6 +132,13 @@ class SpanPhase:
         if label not in sequence.caches:
             sequence.caches[label] = self._caches[label].lease()
         return sequence.caches[label]
+
+
+def _moment(wired: Wired, sequence: Sequence, ports: Mapping[str, Array]) -> Moment:
+    """Where a stage is called in a slice, for who watches the sequence."""
+    writes = tuple(write.port for write in wired.writes)
+    tokens, source, rows = ports["input_ids"], ports["source"], ports["logit_index"]
+    return Moment(wired.label, writes, sequence, When.SPAN, tokens, source, rows)
 
 
 def is_text(sequence: Sequence, token: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -171,3 +171,9 @@ class Wiring:
             if "logits" in {write.port.name for write in wired.writes}
         ]
         return writers[-1]
+
+
+def port_names(wiring: Wiring, offers: Iterable[Port]) -> set[str]:
+    """Every port of a pipeline, whoever writes it. offers: the processor's."""
+    names = {port.name for port in (*INPUT_PORTS, *SPAN_PORTS, *offers)}
+    return names.union(write.port.name for wired in wiring.stages for write in wired.writes)

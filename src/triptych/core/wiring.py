@@ -7,7 +7,7 @@ run on INPUT, then through those that run on each SPAN.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from triptych.core.config.errors import ConfigError, nearest
@@ -38,13 +38,16 @@ KEPT_AXES = frozenset({"S", "N"})
 _PER_RUN_AXES = MEDIA_AXES | {"B", "S", "R", "total"}
 
 
-def wire(parts: Sequence[tuple[Part, Stage]], *, offers: Sequence[Port]) -> Wiring:
+def wire(
+    parts: Sequence[tuple[Part, Stage]], *, offers: Sequence[Port], taps: Collection[str] = ()
+) -> Wiring:
     """Check the list of stages, and say what each reads and writes.
 
-    offers: the ports of the processor's media. Raises ConfigError at the first stage that is
+    offers: the ports of the processor's media. taps: names of ports that somebody looks at, which
+    need no other reader. Raises ConfigError at the first stage that is
     wrong, with what is available there.
     """
-    return _Check(parts, offers).run()
+    return _Check(parts, offers, taps).run()
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,13 @@ class _Written:
 
 
 class _Check:
-    def __init__(self, parts: Sequence[tuple[Part, Stage]], offers: Sequence[Port]) -> None:
+    def __init__(
+        self,
+        parts: Sequence[tuple[Part, Stage]],
+        offers: Sequence[Port],
+        taps: Collection[str] = (),
+    ) -> None:
+        self.read_anyway = {*CORE_READS, *taps}
         self.offers = (*offers, *MEDIA_PORTS) if offers else ()
         self.sizes: dict[str, int] = {}
         self.places = [place for place, _ in parts]
@@ -225,7 +234,8 @@ class _Check:
                 continue
             available[name] = _Written(write.port, place)
             unread.pop(name, None)
-            if name not in CORE_READS and name not in place.ignore and not write.port.on_demand:
+            ignored = name in self.read_anyway or name in place.ignore
+            if not ignored and not write.port.on_demand:
                 unread[name] = place
 
     @staticmethod
