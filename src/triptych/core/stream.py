@@ -40,6 +40,15 @@ class Stream(Iterator[Piece]):
             raise job.error
         raise StopIteration
 
+    def advance(self) -> None:
+        """Have the pipeline take one round, in which all that are in progress have their part.
+
+        For whoever waits for many replies and reads the pieces of none: those of this one are
+        dropped; `reply` has the text.
+        """
+        self._job.generation.pieces.clear()
+        self._scheduler.advance(self._job)
+
     @property
     def reply(self) -> Reply:
         """The whole reply; what has not been read yet is waited for.

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
-Task = TypeVar("Task", contravariant=True)
-Result = TypeVar("Result", covariant=True)
+Task_contra = TypeVar("Task_contra", contravariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
 AnyTask = TypeVar("AnyTask")
 AnyResult = TypeVar("AnyResult")
 
 
-class Worker(Protocol[Task, Result]):
+class Worker(Protocol[Task_contra, Result_co]):
     """Answers tasks in one process, as many at once as its pipelines have room for."""
 
-    def answer(self, tasks: Iterable[Task]) -> Iterator[Result]:
+    def answer(self, tasks: Iterable[Task_contra]) -> Iterator[Result_co]:
         """One result for each task, in any order; a result names its task.
 
         Tasks are drawn one by one, when there is room for another. A task that fails has a result
@@ -27,10 +27,10 @@ class Worker(Protocol[Task, Result]):
         ...
 
 
-class Recipe(Protocol[Task, Result]):
+class Recipe(Protocol[Task_contra, Result_co]):
     """How to make a worker; it can be pickled, and travels to where the worker is made."""
 
-    def open(self) -> Worker[Task, Result]:
+    def open(self) -> Worker[Task_contra, Result_co]:
         """The worker, with its models loaded."""
         ...
 
