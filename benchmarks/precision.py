@@ -37,7 +37,8 @@ from triptych.export import export_checkpoint
 from triptych.export.precision import PRECISIONS, preset, read_recipe
 from triptych.export.verification.tapped import TappedPipeline
 from triptych.models.sketch.conversations import TASKS, Question, held_out
-from triptych.models.sketch.exported import Exported, request_of
+from triptych.models.sketch.dataset import request_of
+from triptych.models.sketch.exported import Exported
 
 # For contrast: four bits for everything, rounded to nearest.
 PLAIN = """

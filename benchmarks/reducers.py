@@ -33,7 +33,7 @@ from triptych import Request
 from triptych.export import export_checkpoint
 from triptych.models.sketch.accuracy import MAX_NEW_TOKENS, Score, measure
 from triptych.models.sketch.conversations import Question
-from triptych.models.sketch.exported import request_of
+from triptych.models.sketch.dataset import request_of
 
 REDUCERS = ("token_random", "token_grid", "token_norm", "token_merge", "visionzip", "fastv")
 CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "sketch"

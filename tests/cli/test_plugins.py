@@ -7,7 +7,13 @@ import pytest
 import triptych as package
 from triptych.core.catalog import Catalog
 from triptych.core.component import KINDS
+from triptych.core.config.build import Builder
+from triptych.core.config.errors import Where
+from triptych.core.config.items import parse_item
 from triptych.core.config.load import load_spec
+from triptych.core.config.nodes import node_of
+from triptych.core.config.schema import KINDS as PIPELINE_KINDS
+from triptych.core.paths import Paths
 
 GOOD = """
 class MinP:
@@ -140,7 +146,8 @@ def test_every_component_is_shown(triptych, kind, name):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind, name in built_in() if kind != "exporters"]
+    ("kind", "name"),
+    [(kind, name) for kind, name in built_in() if kind in PIPELINE_KINDS],
 )
 def test_the_example_line_is_one_that_a_pipeline_takes(triptych, tiny_pipeline, kind, name):
     from ruamel.yaml import YAML
@@ -167,6 +174,26 @@ def test_the_example_line_is_one_that_a_pipeline_takes(triptych, tiny_pipeline, 
         load_spec(document, catalog=Catalog(), allow_outside=True)
     finally:
         (tiny_pipeline / "onnx.onnx").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "name"),
+    [
+        (kind, key, name)
+        for kind, key in (("datasets", "data"), ("metrics", "metrics"))
+        for name in Catalog().names(kind)
+    ],
+)
+def test_the_example_line_is_one_that_a_sweep_takes(triptych, tmp_path, kind, key, name):
+    from ruamel.yaml import YAML
+
+    (found,) = json.loads(triptych("plugins", name, "--json").out)["components"]
+    item = YAML(typ="safe").load(found["example"])[key]
+    (tmp_path / "...").touch()
+    here = Paths(root=tmp_path, here=tmp_path)
+    node = node_of(item[0] if key == "metrics" else item, Where(key))
+    part = Builder(Catalog(), here).part(parse_item(node, kind, Where(key)), kind)
+    assert part.name == name
 
 
 def test_an_unknown_name_says_the_nearest_and_is_code_2(triptych):

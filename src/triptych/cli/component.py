@@ -157,6 +157,8 @@ def _example(entry: Entry, schema: Form) -> str:
         "strategies": f"strategy: {flow}",
         "caches": f"- decoder: {{graph: decoder.onnx, cache: {flow}}}",
         "exporters": f"triptych export CHECKPOINT OUT --family {entry.full_name}",
+        "datasets": f"data: {flow}",
+        "metrics": f"metrics: [{flow}]",
     }
     return lines.get(entry.kind, "")
 

@@ -39,8 +39,8 @@ BUILT_IN: dict[Kind, tuple[str, ...]] = {
         "triptych.export.idefics3.manifest",
         "triptych.export.text.manifest",
     ),
-    "datasets": (),
-    "metrics": (),
+    "datasets": ("triptych.models.sketch.manifest",),
+    "metrics": ("triptych.plugins.metrics.manifest",),
 }
 """The manifests of what ships with Triptych, by the kind they offer."""
 

@@ -233,10 +233,19 @@ class Question:
 
 
 def held_out_conversation(
-    task: str, index: int, *, seed: int = 0, side: int = 192, any_size: bool = False
+    task: str,
+    index: int,
+    *,
+    seed: int = 0,
+    side: int = 192,
+    any_size: bool = False,
+    draw: str = "held out",
 ) -> Conversation:
-    """A conversation that training never sees, whatever its seed; its last answer is the test."""
-    random = Random(f"held out {seed} {side} {any_size} {task} {index}")
+    """A conversation that training never sees, whatever its seed; its last answer is the test.
+
+    draw: another name has other questions of the same kinds, as unseen as these.
+    """
+    random = Random(f"{draw} {seed} {side} {any_size} {task} {index}")
     turns = None
     while turns is None:
         turns = _held_out_turns(task, side, random, any_size=any_size)
@@ -251,13 +260,20 @@ def held_out(
     side: longest side of a picture in pixels; any_size: also up to 448, large and oblong.
     """
     for index in range(number):
-        conversation = held_out_conversation(task, index, seed=seed, side=side, any_size=any_size)
-        yield Question(
+        yield question_of(
             task,
-            tuple(scene.image for scene in conversation.scenes),
-            conversation.messages(answers=False),
-            conversation.turns[-1].exchange.answer,
+            held_out_conversation(task, index, seed=seed, side=side, any_size=any_size),
         )
+
+
+def question_of(task: str, conversation: Conversation) -> Question:
+    """What is asked last, with all that stands before it."""
+    return Question(
+        task,
+        tuple(scene.image for scene in conversation.scenes),
+        conversation.messages(answers=False),
+        conversation.turns[-1].exchange.answer,
+    )
 
 
 def _held_out_turns(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from triptych.core.pipeline import Pipeline, load
 from triptych.core.reply import Reply
-from triptych.core.request import Request
 from triptych.models.sketch.accuracy import MAX_NEW_TOKENS
 from triptych.models.sketch.conversations import Question
+from triptych.models.sketch.dataset import request_of
 
 
 class Exported:
@@ -30,18 +29,3 @@ class Exported:
             no_sample=True,
             max_new_tokens=MAX_NEW_TOKENS,
         )
-
-
-def request_of(question: Question) -> Request:
-    """The messages with each picture in its part."""
-    images = iter(question.images)
-    messages: list[dict[str, Any]] = []
-    for message in question.messages:
-        content = message["content"]
-        if isinstance(content, list):
-            content = [
-                {"type": "image", "image": next(images)} if part["type"] == "image" else part
-                for part in content
-            ]
-        messages.append({**message, "content": content})
-    return Request(messages=messages)
