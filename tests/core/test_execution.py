@@ -513,11 +513,11 @@ def test_a_reducer_changes_what_is_in_the_ports_it_reduces():
 
 
 def test_a_prompt_that_a_cache_does_not_take_at_once_is_refused_before_the_spans():
-    pipeline = FakePipeline(policy=Window(Window.Settings(size=4, sinks=1, slack=2)))
+    pipeline = FakePipeline(policy=Window(Window.Settings(size=4, sinks=1, slack=1)))
     with pytest.raises(InputError) as error:
         pipeline.executor.probe(pipeline.prompt(TEXT + " 8"), "logits")
     assert str(error.value) == (
-        "the prompt has 8 tokens, and the cache takes 7 at once; shorten it, or choose another "
+        "the prompt has 8 tokens, and the cache takes 6 at once; shorten it, or choose another "
         "cache"
     )
     assert pipeline.leased == 0

@@ -133,7 +133,7 @@ def test_a_window_forwards_a_prompt_longer_than_itself_in_slices():
     pipeline = FakePipeline(policy=narrow)
     reply = tokens(pipeline, "1 2 3 4 5", IMAGES, max_new_tokens=20)
     assert len(reply) == 20
-    assert pipeline.stages["decode"].slices[:4] == [11, 3, 3, 2]
+    assert pipeline.stages["decode"].slices[:4] == [13, 5, 1, 1]
 
 
 # Spans
@@ -277,11 +277,11 @@ def test_a_stage_that_must_see_the_whole_prompt_sees_it_in_one_slice_in_every_tu
 def test_a_stage_that_must_see_the_whole_prompt_refuses_a_cache_that_is_too_small_for_it():
     items = fake_stages()
     items[2][1].whole = True
-    pipeline = FakePipeline(items, policy=Window(Window.Settings(size=2, sinks=0, slack=2)))
+    pipeline = FakePipeline(items, policy=Window(Window.Settings(size=2, sinks=0, slack=1)))
     with pytest.raises(InputError) as error:
         tokens(pipeline, "1 2 3 4 5")
     assert str(error.value) == (
-        "a stage must see the whole prompt of 5 tokens, and a cache takes 4 at once; shorten it, "
+        "a stage must see the whole prompt of 5 tokens, and a cache takes 3 at once; shorten it, "
         "or choose another cache"
     )
 

@@ -7,12 +7,14 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from triptych.core.cache import Cache, CachePolicy
+from triptych.core.cache import Cache, CachePolicy, Watches
+from triptych.core.cache_needs import Shown, find_shown
 from triptych.core.config.build import part_of
 from triptych.core.config.errors import ConfigError
 from triptych.core.config.part import Part
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.device import reserve_on
+from triptych.core.errors import TriptychError
 from triptych.core.graph import Graph
 from triptych.core.loading import Loading, begin_loading, finish_loading
 from triptych.core.memory import give_back, reserve
@@ -45,6 +47,8 @@ class Assembly:
     policies: Mapping[str, CachePolicy]
     needs: tuple[Port, ...] = ()
     """Ports that the strategy and steps of the sampler need."""
+    shown: Shown = field(default_factory=Shown)
+    """Ports that cache policies need."""
 
     _begun: list[Loading] = field(default_factory=list, repr=False, compare=False)
 
@@ -76,13 +80,7 @@ class Assembly:
         finish_loading(self._begun, meanwhile=getattr(self.processor, "load", _nothing))
         for part, stage in self.stages:
             self._check_device(part, stage)
-        caches: dict[str, Cache[Any]] = {
-            wired.label: self.policies[wired.label].make(
-                wired.stage.cache_pairs, self.max_length, _memory_of(wired)
-            )
-            for wired in self.wiring.stages
-            if wired.stage.cache_pairs
-        }
+        caches = self._make_caches(_memory_of)
         executor = Executor(
             self.wiring,
             tuple(self.processor.offers),
@@ -91,6 +89,7 @@ class Assembly:
             rows=session.max_batch,
             memory=session.cache_bytes,
             exact=all(policy.exact for policy in self.policies.values()),
+            shown=self.shown,
         )
         executor.need(self.needs)
         graphs = [getattr(stage, "graph", None) for _, stage in self.stages]
@@ -98,6 +97,28 @@ class Assembly:
         # Beside what comes next: the system takes 40 ms to tell of the maps of a 0.6B model.
         threading.Thread(target=give_back, args=(folders,), daemon=True).start()
         return executor
+
+    def check_caches(self) -> None:
+        """Raises ConfigError where a policy cannot make a cache of its stage's tensors."""
+        self._make_caches(lambda _: reserve)
+
+    def _make_caches(
+        self, memory_of: Callable[[Wired], Callable[[tuple[int, ...], str], Any]]
+    ) -> dict[str, Cache[Any]]:
+        """A cache for each stage that keeps one, by label; nothing is reserved yet."""
+        wired = {one.label: one for one in self.wiring.stages}
+        return {
+            part.label: _cache(
+                part,
+                self.policies[part.label],
+                wired[part.label],
+                self.max_length,
+                memory_of(wired[part.label]),
+                watches=part.label in self.shown,
+            )
+            for part, stage in self.stages
+            if stage.cache_pairs
+        }
 
     def _runtime(self, label: str) -> Runtime:
         """How the stage of a label is run.
@@ -140,21 +161,58 @@ def assemble(spec: PipelineSpec, *, taps: Collection[str] = ()) -> Assembly:
     stages = tuple((part, _stage(part)) for part in spec.stages)
     wiring = wire(stages, offers=tuple(processor.offers), taps=taps)
     check_names(taps, port_names(wiring, processor.offers))
-    policies = {part.label: cache_part(stage).make() for part, stage in stages if stage.cache_pairs}
+    keeping = [(part, stage) for part, stage in stages if stage.cache_pairs]
+    policies = {part.label: cache_part(stage).make() for part, stage in keeping}
     _check_exactness(spec, policies)
     needs = tuple(
         port
         for part in (spec.strategy, *spec.sampler)
         for port in find_needed(part, needed(part), wiring)
     )
+    placed = {wired.label: wired for wired in wiring.span}
+    shown = Shown(
+        {
+            part.label: find_shown(
+                part, policies[part.label], cache_part(stage).name, placed[part.label], wiring
+            )
+            for part, stage in keeping
+        }
+    )
     wiring.want(
         {
             *(port.name for port in needs),
+            *shown.names,
             *(read.port.name for wired in wiring.stages for read in wired.reads),
             *taps,
         }
     )
-    return Assembly(spec, processor, stages, wiring, policies, needs)
+    assembly = Assembly(spec, processor, stages, wiring, policies, needs, shown)
+    assembly.check_caches()
+    return assembly
+
+
+def _cache(
+    part: Part,
+    policy: CachePolicy,
+    wired: Wired,
+    max_length: int,
+    allocate: Callable[[tuple[int, ...], str], Any],
+    *,
+    watches: bool,
+) -> Cache[Any]:
+    """The cache of the stage that `part` stands for. Raises ConfigError at its `cache`."""
+    name, place = cache_part(wired.stage).name, part.place("cache")
+    try:
+        cache: Cache[Any] = policy.make(wired.stage.cache_pairs, max_length, allocate)
+    except TriptychError as error:
+        raise ConfigError(place, str(error), exit_code=error.exit_code) from error
+    except Exception as error:
+        cause = f"{name} failed with {type(error).__name__}: {error}"
+        raise ConfigError(place, cause, exit_code=1) from error
+    if watches and not isinstance(cache, Watches):
+        cause = f"{name} needs ports, and its cache has no method `observe(slots, seen)`"
+        raise ConfigError(place, cause, exit_code=1)
+    return cache
 
 
 def _stage(part: Part) -> Stage:

@@ -108,8 +108,8 @@ class BatchedStep:
         ports = plan.run(bindings, seen)
         # Only now, so that a stage that fails leaves no cache longer than another.
         for label, cache in self._caches.items():
-            seen = self._seen_by(label, sequences, ports, rows) if label in self._shown else ()
-            settle(cache, [sequence.caches[label] for sequence in sequences], seen)
+            shown = self._row_of(label, sequences, ports, rows) if label in self._shown else ()
+            settle(cache, [sequence.caches[label] for sequence in sequences], shown)
         for sequence in sequences:
             sequence.forwarded += 1
         if seen is not None:
@@ -129,18 +129,21 @@ class BatchedStep:
             for label, cache in self._caches.items()
         }
 
-    def _seen_by(
+    def _row_of(
         self,
         label: str,
         sequences: Sequence[TokenSequence],
         ports: Mapping[str, Array],
         rows: Sequence[int],
     ) -> list[Seen]:
-        """What a cache is shown of each sequence, what its table has of the token included."""
-        return [
-            self._shown.of(label, ChainMap(dict(ports), _Token(sequence)), row)
-            for sequence, row in zip(sequences, rows, strict=True)
-        ]
+        """What a cache is shown of each sequence, its table's columns of the token included."""
+        shown = []
+        for sequence, row in zip(sequences, rows, strict=True):
+            table, at = sequence.table, sequence.forwarded
+            names = self._shown.names & table.keys()
+            columns = {name: table[name].between(at, at + 1) for name in names}
+            shown.append(self._shown.of(label, {**columns, **ports}, row))
+        return shown
 
     def _plan(self, sequences: Sequence[TokenSequence], batch: int) -> _Plan | None:
         """How `batch` rows are forwarded; None when not all sequences have the same ports."""

@@ -80,6 +80,20 @@ class Cache(Protocol[SlotType]):
 
 
 @runtime_checkable
+class Watches(Protocol):
+    """What a cache has whose policy needs to see what its stage wrote."""
+
+    def observe(self, slots: Sequence[Any], seen: Sequence[Mapping[str, Array]]) -> None:
+        """What the forward has shown of each slot, just before it is settled.
+
+        seen: for each slot, what the policy's `needs` name, by port and without the axis B. An axis
+        S counts the tokens that `bind` was told of, and `total` the slot's rows and these; of
+        several slots bound at once, columns of longer ones may follow. Valid during this call.
+        """
+        ...
+
+
+@runtime_checkable
 class Pool(Protocol):
     """What a cache has that lays its slots side by side, so that several are bound at once.
 
@@ -115,6 +129,11 @@ class CachePolicy(Protocol):
     """What a stage's cache keeps: a component of the kind `caches`.
 
     exact: whether results are independent of how the tokens were split over forwards.
+
+    A policy may have `needs`: names of ports that its stage, or one before it, writes for each span
+    (``attention.0``), or that a sequence keeps of each token (``visual_index``). A tuple, or a
+    method `needs(pairs)` that returns one. Its cache is then one that `Watches`. Checked before
+    weights are read; what is written on demand is then written.
     """
 
     exact: bool

@@ -11,6 +11,7 @@ import numpy as np
 
 from triptych.core.batched_step import BatchedStep, why_alone
 from triptych.core.cache import Cache, Pool
+from triptych.core.cache_needs import Shown
 from triptych.core.clock import Clock
 from triptych.core.device import on_cpu
 from triptych.core.errors import InputError, PluginError
@@ -45,6 +46,7 @@ class Executor:
     exact: the cache policies say that results are independent of how tokens are split; caches
         of integers make it false, because a slice sees its own keys and values unrounded.
     evict_idle: gives back the slots of one sequence that nobody uses now; whether there was one.
+    shown: what cache policies need.
     """
 
     wiring: Wiring
@@ -57,16 +59,17 @@ class Executor:
     memory: int | None = None
     exact: bool = True
     evict_idle: Callable[[], bool] | None = None
+    shown: Shown = field(default_factory=Shown)
 
     def __post_init__(self) -> None:
         feeds = Feeds(self.wiring.sizes)
         self._input = InputPhase(self.wiring, self.offers, feeds, self.features)
-        self._span = SpanPhase(self.wiring, self.caches, feeds)
+        self._span = SpanPhase(self.wiring, self.caches, feeds, self.shown)
         self.alone_because = why_alone(self.wiring, self.caches)
         """Why no two sequences are forwarded together; None where they are."""
         if self.rows == 1:
             self.alone_because = self.alone_because or "session.max_batch is 1"
-        self._step = BatchedStep(self.wiring, self.caches, feeds)
+        self._step = BatchedStep(self.wiring, self.caches, feeds, self.shown)
         # What is rounded on its way into a cache is exact for the slice that it came with alone.
         self.exact = self.exact and all(
             pair.past.dtype.startswith(("float", "bfloat"))
@@ -180,13 +183,18 @@ class Executor:
     @property
     def placements(self) -> tuple[Placement, ...]:
         """Where each port of each stage lives, and what is copied when."""
-        return placements(self.wiring, self._needs.names)
+        return placements(self.wiring, self._read_here)
+
+    @property
+    def _read_here(self) -> frozenset[str]:
+        """The ports that the core reads for samplers, strategies and caches."""
+        return self._needs.names | self.shown.names
 
     def _hand_over(self) -> None:
         """Let graphs on one device give each other what they write there."""
         for wired in self.wiring.span:
             if device_of(wired) != "cpu":
-                kept = kept_on_device(wired, self.wiring, self._needs.names)
+                kept = kept_on_device(wired, self.wiring, self._read_here)
                 getattr(wired.stage, "keep_on_device", _nothing)(kept)
 
     @property

@@ -134,6 +134,7 @@ def find_needed(part: Part, names: Iterable[str], wiring: Wiring) -> list[Port]:
     """The ports of these names. Raises ConfigError at the part that needs what is not there."""
     written = {write.port.name: write.port for wired in wiring.span for write in wired.writes}
     found = []
+    names = tuple(names)
     for name in names:
         port = written.get(name)
         if port is None:
@@ -143,7 +144,7 @@ def find_needed(part: Part, names: Iterable[str], wiring: Wiring) -> list[Port]:
                 cause,
                 nearest=nearest(name, written),
                 known=sorted(written),
-                hint=remedy(name),
+                hint=remedy(*[one for one in names if one not in written]),
             )
         if not set(ROW_AXES) & set(port.axes):
             cause = f"{part.name} needs {port}, which has no row for each token (no axis S or R)"
@@ -152,14 +153,27 @@ def find_needed(part: Part, names: Iterable[str], wiring: Wiring) -> list[Port]:
     return found
 
 
-def remedy(name: str) -> str | None:
-    """How to get a graph that writes `name`, if an export can."""
-    match = _EXPOSED.fullmatch(name)
-    if match is None:
+def remedy(*names: str) -> str | None:
+    """How to get a graph that writes these ports, if an export can write the first."""
+    layers: dict[str, set[int]] = {}
+    for match in map(_EXPOSED.fullmatch, names):
+        if match is not None:
+            layers.setdefault(match[1], set()).add(int(match[2]))
+    if not names or _EXPOSED.fullmatch(names[0]) is None:
         return None
-    return (
-        f"export the checkpoint anew: triptych export CHECKPOINT OUT --expose {match[1]}:{match[2]}"
-    )
+    wanted = ",".join(f"{kind}:{_ranges(numbers)}" for kind, numbers in layers.items())
+    return f"export the checkpoint anew: triptych export CHECKPOINT OUT --expose {wanted}"
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """``0-3+7`` of 0, 1, 2, 3 and 7."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return "+".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
 
 
 def _rows(port: Port, value: Array, row: int, count: int) -> Array:

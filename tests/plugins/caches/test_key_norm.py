@@ -37,7 +37,8 @@ def forward(made, slot, keys, begin=0):
 
 
 def kept(slot):
-    """The tokens that each head holds."""
+    """The tokens that the next forward of each head finds."""
+    assert slot.room >= 1
     return slot.pasts["past.value"][0, :, : len(slot.index), 0].astype(int).tolist()
 
 
@@ -64,6 +65,7 @@ def test_what_was_kept_competes_again_at_the_next_eviction():
     made = cache(size=2, sinks=1, recent=2, slack=3)
     slot = made.lease()
     forward(made, slot, NORMS)
+    assert slot.room >= 3
     forward(made, slot, [[1.5, 6, 6], [9, 9, 9]], begin=8)
     assert kept(slot) == [[0, 2, 8, 9, 10], [0, 1, 3, 9, 10]]
 
@@ -81,6 +83,7 @@ def test_layers_choose_by_themselves():
         binding.pasts[f"key{layer}"][0, 0, :3, 0] = norms
         binding.pasts[f"value{layer}"][0, 0, :3, 0] = [0, 1, 2]
     made.settle([slot])
+    assert slot.room >= 1
     assert slot.pasts["value0"][0, 0, :2, 0].tolist() == [0, 2]
     assert slot.pasts["value1"][0, 0, :2, 0].tolist() == [1, 2]
 

@@ -1,9 +1,10 @@
-"""Slots of preallocated buffers, the storage that `full` and `window` share."""
+"""Slots of preallocated buffers, the storage that all built-in policies share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,29 @@ Rows = npt.NDArray[np.int64]
 
 Evict = Callable[[Pasts, int], Mapping[str, Rows]]
 """For each past port, which of a full slot's first `count` rows stay; everywhere as many."""
+
+
+class Notes(Protocol):
+    """What a policy remembers of one slot beside its rows, for one that is shown what it needs."""
+
+    def observe(self, seen: Mapping[str, Array], index: TokenIndex, count: int) -> None:
+        """The tokens `index` were forwarded, the last of what are `count` rows now.
+
+        seen: what the policy's `needs` name, without the axis B; valid during this call.
+        """
+        ...
+
+    def evict(self, pasts: Pasts, count: int) -> Mapping[str, Rows]:
+        """As `Evict`; what is remembered is of the rows that stay from then on."""
+        ...
+
+    def truncate(self, length: int) -> bool:
+        """Forget the tokens from `length` on; False when what they left cannot be taken back."""
+        ...
+
+    def fork(self) -> Self:
+        """An independent copy."""
+        ...
 
 
 FIRST_ONES = 4096
@@ -44,6 +68,11 @@ class BufferCache:
     The slots are a pool: they lie side by side in blocks, so that one run of a stage covers a
     range of them. A new slot is the free one nearest to those in use.
 
+    A slot of a policy that evicts does so before a forward, when it has `limit` rows or more: until
+    then all that was forwarded since the last time can be taken back.
+
+    capacity: the rows of a slot; those above `limit` (by default none are) are what a forward may
+    add at least. evict, or notes: which rows stay; the latter makes the `Notes` of a new slot.
     Raises CacheError when a buffer's shape or dtype is not known.
     """
 
@@ -54,11 +83,15 @@ class BufferCache:
         allocate: Callable[[tuple[int, ...], str], Array],
         *,
         evict: Evict | None = None,
+        notes: Callable[[], Notes] | None = None,
+        limit: int | None = None,
     ) -> None:
         self.shapes = {pair.past.name: (_shape(pair), pair.past.dtype) for pair in pairs}
         self.capacity = capacity
         self.allocate = allocate
         self.evict = evict
+        self.notes = notes
+        self.limit = capacity if limit is None else limit
         self.evict_idle: Callable[[], bool] = _nothing_to_evict
         self.leased: list[BufferSlot] = []
         self._blocks: list[Block] = []
@@ -126,6 +159,7 @@ class BufferCache:
         Of several slots, the rows that lie between them are covered, too.
         """
         for slot, index in zip(slots, token_index, strict=True):
+            slot.make_room()
             slot.writing = index
         if len(slots) > 1:
             return self._bind_range(slots)
@@ -136,13 +170,17 @@ class BufferCache:
             self.ones = _ones(max(total, min(self.capacity, 2 * self.ones.shape[1])))
         return Binding(block.pasts(slot.row, slot.row + 1), {MASK: self.ones[:, :total]})
 
+    def observe(self, slots: Sequence[BufferSlot], seen: Sequence[Mapping[str, Array]]) -> None:
+        """Let each slot's notes see what the forward since `bind` has shown of it."""
+        for slot, shown in zip(slots, seen, strict=True):
+            if slot.notes is not None:
+                slot.notes.observe(shown, slot.writing, len(slot.index) + len(slot.writing))
+
     def settle(self, slots: Sequence[BufferSlot]) -> None:
-        """Count the rows written since `bind`, and evict."""
+        """Count the rows written since `bind`."""
         for slot in slots:
             slot.index.extend(slot.writing.tolist())
             slot.writing = slot.writing[:0]
-            if self.evict is not None and slot.room == 0:
-                slot.keep(self.evict(slot.pasts, len(slot.index)))
 
     def _bind_range(self, slots: Sequence[BufferSlot]) -> Binding:
         block = slots[0].block
@@ -203,6 +241,7 @@ class BufferSlot:
         self.writing: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self.evicted_until = 0
         self.closed = False
+        self.notes = cache.notes() if cache.notes is not None else None
 
     @property
     def pasts(self) -> Pasts:
@@ -211,15 +250,25 @@ class BufferSlot:
 
     @property
     def room(self) -> int:
-        """How many rows fit behind the ones that count."""
+        """How many rows fit behind the ones that count, once those are evicted that go."""
+        self.make_room()
         return self.cache.capacity - len(self.index)
+
+    def make_room(self) -> None:
+        """Evict what the policy evicts, if there are as many rows as it waits for."""
+        evict = self.notes.evict if self.notes is not None else self.cache.evict
+        if evict is not None and len(self.index) >= self.cache.limit:
+            self.keep(evict(self.pasts, len(self.index)))
 
     def truncate(self, length: int) -> bool:
         """Drop the rows of tokens from `length` on.
 
-        False when rows were evicted since `length`: the shorter sequence would still have them.
+        False when rows were evicted since `length`, which the shorter sequence would still have,
+        or when the policy's notes cannot go back so far.
         """
         if length < self.evicted_until:
+            return False
+        if self.notes is not None and not self.notes.truncate(length):
             return False
         while self.index and self.index[-1] >= length:
             self.index.pop()
@@ -248,6 +297,7 @@ class BufferSlot:
         other = self.cache.lease()
         other.index = list(self.index)
         other.evicted_until = self.evicted_until
+        other.notes = None if self.notes is None else self.notes.fork()
         pasts = other.pasts
         for name, buffer in self.pasts.items():
             copy_rows(buffer, pasts[name], len(self.index))

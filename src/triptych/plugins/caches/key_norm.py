@@ -51,7 +51,7 @@ class KeyNorm:
         max_length: int,
         allocate: Callable[[tuple[int, ...], str], Array],
     ) -> BufferCache:
-        """A cache whose slots hold sinks, size, recent and slack, however long the sequence."""
+        """A cache whose slots hold sinks, size, recent and twice the slack at the most."""
         del max_length
         keys = _keys(pairs)
         given = self.settings
@@ -70,8 +70,8 @@ class KeyNorm:
             by_key = {key: chosen(pasts[key][0], count) for key in set(keys.values())}
             return {name: by_key[key] for name, key in keys.items()}
 
-        kept = given.sinks + given.size + given.recent
-        return BufferCache(pairs, kept + given.slack, allocate, evict=evict)
+        limit = given.sinks + given.size + given.recent + given.slack
+        return BufferCache(pairs, limit - 1 + given.slack, allocate, evict=evict, limit=limit)
 
 
 def _keys(pairs: Sequence[CachePair]) -> dict[str, str]:

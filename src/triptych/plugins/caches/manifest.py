@@ -6,7 +6,7 @@ from triptych.core.hookspecs import hookimpl
 
 @hookimpl
 def caches() -> list[Component]:
-    """Offer `full`, `window` and `key_norm`."""
+    """Offer `full`, `window`, `key_norm` and `h2o`."""
     return [
         Component(
             name="full",
@@ -23,6 +23,12 @@ def caches() -> list[Component]:
             name="key_norm",
             target="triptych.plugins.caches.key_norm:KeyNorm",
             summary="Keeps the keys with the smallest norms, the first tokens and the last ones.",
+            main="size",
+        ),
+        Component(
+            name="h2o",
+            target="triptych.plugins.caches.h2o:H2O",
+            summary="Keeps the tokens that received most attention, and the last ones.",
             main="size",
         ),
     ]

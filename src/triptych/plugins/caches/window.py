@@ -24,7 +24,7 @@ class Window:
     exact = False
 
     class Settings(settings.Settings):
-        """size, sinks and slack in tokens; a slice forwards `slack` tokens at the most."""
+        """size, sinks and slack in tokens; a slice forwards `slack` at the least."""
 
         size: int = Field(ge=1)
         sinks: int = Field(default=4, ge=0)
@@ -39,12 +39,13 @@ class Window:
         max_length: int,
         allocate: Callable[[tuple[int, ...], str], Array],
     ) -> BufferCache:
-        """A cache whose slots hold sinks, window and slack, however long the sequence."""
+        """A cache whose slots hold sinks, window and twice the slack, however long the sequence."""
         del max_length
-        kept = self.settings.sinks + self.settings.size
+        limit = self.settings.sinks + self.settings.size + self.settings.slack
 
         def evict(pasts: Pasts, count: int) -> dict[str, Rows]:
             last = np.arange(count - self.settings.size, count)
             return dict.fromkeys(pasts, np.concatenate([np.arange(self.settings.sinks), last]))
 
-        return BufferCache(pairs, kept + self.settings.slack, allocate, evict=evict)
+        capacity = limit - 1 + self.settings.slack
+        return BufferCache(pairs, capacity, allocate, evict=evict, limit=limit)
