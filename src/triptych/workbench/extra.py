@@ -1,0 +1,30 @@
+"""The packages of the extra `workbench`, and what is said where they are not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from triptych.core.errors import TriptychError
+
+PACKAGES = ("matplotlib", "pandas", "patsy", "pyarrow", "scipy", "statsmodels")
+
+
+class MissingExtra(TriptychError):
+    """A package that only the workbench needs is not installed."""
+
+
+@contextmanager
+def workbench_extra(purpose: str) -> Iterator[None]:
+    """Imports inside need the extra; `purpose` begins the sentence: ``"a report needs"``.
+
+    Raises MissingExtra where one of `PACKAGES` is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in PACKAGES:
+            raise
+        raise MissingExtra(
+            f'{purpose} the package {error.name}: pip install "triptych[workbench]"'
+        ) from error
