@@ -20,7 +20,9 @@ def picture(number, size=48):
     return data.getvalue()
 
 
-def made(effects, *, items=60, per_cluster=3, seeds=2, seed=0, speeds=None, failing=()):
+def made(
+    effects, *, items=60, per_cluster=3, seeds=2, seed=0, speeds=None, failing=(), pictures=True
+):
     """Arms by name, with the change of their chance to be right; the first is the base.
 
     failing: (arm, item number) of runs without an answer.
@@ -33,7 +35,7 @@ def made(effects, *, items=60, per_cluster=3, seeds=2, seed=0, speeds=None, fail
             reference=str(item % 5),
             task=TASKS[item % len(TASKS)],
             cluster=f"picture-{item // per_cluster}",
-            images=(picture(item // per_cluster),),
+            images=(picture(item // per_cluster),) if pictures else (),
         )
         for item in range(items)
     )

@@ -33,7 +33,7 @@ def bootstrap_interval(
     def mean(total: Floats, number: Floats, axis: int) -> Floats:
         return np.asarray(total.sum(axis=axis) / number.sum(axis=axis))
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         warnings.simplefilter("ignore", DegenerateDataWarning)
         found = bootstrap(
             (sums, counts.astype(np.float64)),
