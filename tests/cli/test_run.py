@@ -125,6 +125,7 @@ def test_json_is_one_object_with_the_fields_that_are_promised(
         "image_tokens": 6,
         "completion_tokens": 24,
         "cached_tokens": 0,
+        "image_tokens_kept": 6,
     }
     assert list(found["timings"]) == ["load", "vision", "prefill", "decode"]
     assert all(seconds > 0 for seconds in found["timings"].values())

@@ -47,6 +47,7 @@ def test_a_reply_as_json_has_the_fields_that_are_promised(pipe):
         "image_tokens",
         "completion_tokens",
         "cached_tokens",
+        "image_tokens_kept",
     ]
     assert list(reply["timings"]) == ["load", "vision", "prefill", "decode"]
     assert reply["id"] == "a7"

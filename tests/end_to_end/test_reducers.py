@@ -109,6 +109,20 @@ def test_prefixes_change_no_token_of_pruned_prompts(name, chunk):
     assert again.usage.cached_tokens > again.usage.image_tokens > 0
 
 
+@pytest.mark.parametrize("strategy", ["autoregressive", "prompt_lookup", "beam_search"])
+def test_a_reply_says_how_many_visual_tokens_were_kept(strategy):
+    asked = triptych.Request("Hi", images=PICTURES[:2])
+    pipe = pipeline(("token_norm", 0.25), strategy=strategy, prefix_cache=True)
+    kept = len(pipe.run_until("image_features", asked))
+    for _ in range(2):
+        usage = pipe.generate(asked, max_new_tokens=4).usage
+        assert (usage.image_tokens_kept, usage.prompt_tokens > usage.image_tokens) == (kept, True)
+    assert kept < 0.3 * usage.image_tokens
+    whole = pipeline().generate(asked, max_new_tokens=4).usage
+    assert whole.image_tokens_kept == whole.image_tokens == usage.image_tokens
+    assert pipe.generate("Hi", max_new_tokens=4).usage.image_tokens_kept == 0
+
+
 def test_drafts_change_no_token_of_pruned_prompts():
     assert said(pipeline(("token_norm", 0.5), strategy="prompt_lookup")) == said(
         pipeline(("token_norm", 0.5))

@@ -173,6 +173,8 @@ def summary(reply: Reply) -> str:
     """How a reply ended, its tokens, and how long it took, in one line."""
     usage, timings = reply.usage, reply.timings
     images = f", {usage.image_tokens} of them visual" if usage.image_tokens else ""
+    if usage.image_tokens_kept < usage.image_tokens:
+        images += f" ({usage.image_tokens_kept} kept)"
     cached = f", {usage.cached_tokens} cached" if usage.cached_tokens else ""
     parts = [
         f"{reply.finish_reason}: {usage.prompt_tokens} tokens in{images}{cached}",

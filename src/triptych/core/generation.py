@@ -28,7 +28,7 @@ class RunningGeneration:
     """The `Generation` that strategies are given.
 
     pieces: text that is certain and that nobody has read yet.
-    cached_tokens: of the prompt, known when it has ended.
+    cached_tokens, image_tokens_kept: of the prompt, known when it has ended.
     """
 
     def __init__(  # noqa: PLR0913  # all that a request comes with
@@ -52,6 +52,7 @@ class RunningGeneration:
         self.clock = Clock()
         self.prefill_seconds: float | None = None
         self.cached_tokens = 0
+        self.image_tokens_kept = 0
         self.tokens: list[int] = []
         self.text = ""
         self.pieces: deque[Piece] = deque()

@@ -316,6 +316,7 @@ class Pipeline:
         def release() -> None:
             # Before it goes on elsewhere.
             generation.cached_tokens = sequence.reused
+            generation.image_tokens_kept = sequence.visual_rows
             if watch is None:
                 self._prefixes.end(sequence, owned=not own)
             else:
@@ -482,6 +483,7 @@ class Pipeline:
                 generation.prompt.image_tokens,
                 len(generation.tokens),
                 generation.cached_tokens,
+                generation.image_tokens_kept,
             ),
             timings=Timings(self.load_seconds, clock.vision, prefill, clock.forward - prefill),
             seed=seed,

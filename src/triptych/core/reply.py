@@ -23,13 +23,15 @@ class Usage:
     """Tokens of a request. prompt_tokens counts the image tokens, too.
 
     cached_tokens: those of the prompt whose keys and values an earlier request, or an earlier
-        turn, had left.
+        turn, had left. image_tokens_kept: those that reducers left, where it has some; what a
+        stage drops inside the decoder is not counted.
     """
 
     prompt_tokens: int
     image_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    image_tokens_kept: int = 0
 
 
 @dataclass(frozen=True)
