@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BeforeValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -22,13 +22,36 @@ class Typed(str):
 
     __slots__ = ()
 
+    @property
+    def folder(self) -> Path:
+        """Where its ``./`` starts."""
+        return Path.cwd()
+
+
+class Beside(Typed):
+    """A path that another file names: its ``./`` is that file's folder."""
+
+    __slots__ = ("_folder",)
+    _folder: Path
+
+    def __new__(cls, text: str, folder: Path) -> Self:
+        """text: the path as it is written. folder: the other file's."""
+        made = super().__new__(cls, text)
+        made._folder = folder
+        return made
+
+    @property
+    def folder(self) -> Path:
+        """Where its ``./`` starts."""
+        return self._folder
+
 
 @dataclass(frozen=True)
 class Paths:
     """Resolves the paths that a pipeline file names.
 
     root: where relative paths start. here: where ``./x`` starts, the file's own folder (for
-    `Typed` text, the working directory instead).
+    `Typed` text, the folder that it knows instead).
     allow_outside: read files outside of both, too.
     """
 
@@ -45,7 +68,7 @@ class Paths:
         homes = [self.root, self.here]
         base = self.root
         if text.startswith("./"):
-            base = Path.cwd() if isinstance(text, Typed) else self.here
+            base = text.folder if isinstance(text, Typed) else self.here
             homes.append(base)
         try:
             path = (base / Path(text).expanduser()).absolute()

@@ -52,8 +52,8 @@ class Override:
 
 
 Overrides = Mapping[str, Any] | Sequence[Override]
-Insert = str | Mapping[str, Any] | tuple[str, str, Any]
-Replace = str | Mapping[str, Any]
+Insert = str | Mapping[str, Any] | Node | tuple[str, str, Any]
+Replace = str | Mapping[str, Any] | Node
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,10 @@ class Edits:
     ``{"after mrope": {"acme/token_merge": 0.5}}``, or ``("after", "mrope", item)``.
     overrides: settings by address. A bare label is a stage's, ``sampler.LABEL`` a sampling step's.
     spoken: whether messages speak of flags or of keywords.
+    A `Node` in the place of a value or a mapping, as another file has it, is known by its place.
     """
 
-    remove: str | Iterable[str] = ()
+    remove: str | Iterable[str | Node] = ()
     replace: Replace | Iterable[Replace] = ()
     insert: Insert | Iterable[Insert] = ()
     overrides: Overrides = ()
@@ -76,7 +77,10 @@ class Edits:
     def apply(self, draft: Draft, builder: Builder) -> None:
         """Change the draft. Raises ConfigError, which names the flag or keyword."""
         for label in [self.remove] if isinstance(self.remove, str) else self.remove:
-            _remove(draft, label, self._where("remove", label))
+            if isinstance(label, Node):
+                _remove(draft, label.value, label.where)
+            else:
+                _remove(draft, label, self._where("remove", label))
         for one in _several(self.replace):
             for where, label, node in self._pairs("replace", one):
                 _replace(draft, label, node, where)
@@ -96,9 +100,11 @@ class Edits:
             set_value(draft, override.address, node_of(override.value, where), builder)
 
     def _pairs(
-        self, keyword: str, change: str | Mapping[str, Any]
+        self, keyword: str, change: str | Mapping[str, Any] | Node
     ) -> list[tuple[Where, str, Node]]:
         """The places, keys and values of one argument, which is YAML or a mapping."""
+        if isinstance(change, Node) and change.items is not None:
+            return [(change.key(key), key, node) for key, node in change.items.items()]
         if isinstance(change, str):
             where = self._where(keyword, change)
             found = _yaml(change, where)
@@ -373,7 +379,7 @@ def _as_text(value: Any) -> str:
 
 def _several(given: Any) -> list[Any]:
     """One change or any number of them, as a list."""
-    is_one = isinstance(given, str | Mapping) or (
+    is_one = isinstance(given, str | Mapping | Node) or (
         isinstance(given, tuple) and len(given) == 3 and given[0] in ("after", "before")  # noqa: PLR2004  # side, label, item
     )
     return [given] if is_one else list(given)

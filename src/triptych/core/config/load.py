@@ -48,7 +48,7 @@ def load_spec(  # noqa: PLR0913  # one keyword per flag that changes a pipeline
     overrides: Overrides = (),
     insert: Insert | Iterable[Insert] = (),
     replace: Replace | Iterable[Replace] = (),
-    remove: str | Iterable[str] = (),
+    remove: str | Iterable[str | Node] = (),
     flags: SamplingFlags = NO_FLAGS,
     allow_outside: bool = False,
     spoken: Spoken = "keywords",
