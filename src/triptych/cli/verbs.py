@@ -30,6 +30,7 @@ VERBS = {
     "plugins": Verb("plugins:plugins", INSPECT),
     "schema": Verb("schema:schema", INSPECT),
     "bench": Verb("bench:bench", INSPECT),
+    "ablate": Verb("ablate:ablate", INSPECT),
     "doctor": Verb("doctor:doctor", INSPECT),
     "new-plugin": Verb("new_plugin:new_plugin", EXTEND),
     "export": Verb("export:export", CONVERT),

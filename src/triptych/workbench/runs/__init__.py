@@ -1,0 +1,1 @@
+"""An ablation as it runs: what is asked of which arm, and the database of what came back."""

@@ -1,0 +1,156 @@
+"""An engine that answers one task after the other in a fresh process that does nothing else."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, Any
+
+from triptych.core.errors import TriptychError
+from triptych.workbench.engines.engine import AnyResult, AnyTask, Recipe
+
+_TRIES = 2
+"""Processes that one task may take down before the whole is given up."""
+
+
+class WorkerDied(TriptychError):
+    """A process ended in the midst of its work."""
+
+    exit_code = 1
+
+
+class WorkerFailed(TriptychError):
+    """A process could not do its work; the message is that of what it raised."""
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """What a child sends in the place of an exception, which need not be one that can travel."""
+
+    text: str
+    exit_code: int
+
+
+class IsolatedEngine:
+    """Answers tasks in a new process of this machine, one at a time; see `Engine`."""
+
+    def run(
+        self, recipe: Recipe[AnyTask, AnyResult], tasks: Iterable[AnyTask]
+    ) -> Iterator[AnyResult]:
+        """See `Engine.run`. Raises WorkerFailed and WorkerDied."""
+        child = _Child(recipe)
+        try:
+            for task in tasks:
+                for left in reversed(range(_TRIES)):
+                    try:
+                        yield child.ask(task)
+                        break
+                    except WorkerDied:
+                        child.close()
+                        if not left:
+                            raise
+                        child = _Child(recipe)
+        finally:
+            child.close()
+
+
+class _Child:
+    """One process; it ends when its input does, so that it never outlives this one for long."""
+
+    def __init__(self, recipe: Recipe[Any, Any]) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, this module
+            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._opened = False
+        self._send(sys.path)
+        self._send(recipe)
+
+    def ask(self, task: object) -> Any:
+        """The result of a task. Raises WorkerFailed and WorkerDied."""
+        if not self._opened:
+            self._receive()
+            self._opened = True
+        self._send(task)
+        return self._receive()
+
+    def close(self) -> None:
+        """End it."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    continue
+        self._process.wait()
+
+    def _send(self, value: object) -> None:
+        try:
+            pickle.dump(value, _open(self._process.stdin))
+            _open(self._process.stdin).flush()
+        except BrokenPipeError:
+            raise self._death() from None
+
+    def _receive(self) -> Any:
+        try:
+            value = pickle.load(_open(self._process.stdout))  # noqa: S301 - from our own child
+        except (EOFError, pickle.UnpicklingError):
+            raise self._death() from None
+        if isinstance(value, _Raised):
+            error = WorkerFailed(value.text)
+            error.exit_code = value.exit_code  # type: ignore[misc]  # a constant of most errors
+            raise error
+        return value
+
+    def _death(self) -> WorkerDied:
+        code = self._process.wait()
+        return WorkerDied(
+            f"the process that runs an arm ended with code {code}; a machine with too little "
+            "memory ends processes so"
+        )
+
+
+def serve(source: IO[bytes], target: IO[bytes]) -> None:
+    """What the child does: open the recipe, then one result for each task, until there are none."""
+    sys.path[:] = pickle.load(source)  # noqa: S301 - from our own parent
+    try:
+        worker = pickle.load(source).open()  # noqa: S301 - from our own parent
+        _answer(target, None)
+        while True:
+            try:
+                task = pickle.load(source)  # noqa: S301 - from our own parent
+            except EOFError:
+                break
+            for result in worker.answer([task]):
+                _answer(target, result)
+        worker.close()
+    except TriptychError as error:
+        _answer(target, _Raised(str(error), error.exit_code))
+    except Exception as error:  # noqa: BLE001 - raised by whoever made this process
+        _answer(target, _Raised(f"{type(error).__name__}: {error}", 1))
+
+
+def _answer(target: IO[bytes], value: object) -> None:
+    pickle.dump(value, target)
+    target.flush()
+
+
+def _open(stream: IO[bytes] | None) -> IO[bytes]:
+    """A pipe of a process that was made with pipes."""
+    if stream is None:
+        raise RuntimeError("a process without pipes")
+    return stream
+
+
+if __name__ == "__main__":
+    # What anybody prints goes to stderr: the real output speaks pickle.
+    results = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear.
+    with suppress(BrokenPipeError):
+        serve(sys.stdin.buffer, results)

@@ -1,0 +1,49 @@
+"""Where and with what runs are made, as a session of the database records it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+
+from triptych import __version__
+from triptych.core.memory import total_memory
+from triptych.core.session import cpu_threads
+
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "tokenizers", "transformers", "pillow")
+
+
+def versions() -> dict[str, str]:
+    """Of Triptych, Python and the packages that decide what a pipeline answers."""
+    found = {"triptych": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, str | int]:
+    """memory: bytes. threads: those that a graph may use."""
+    return {
+        "host": platform.node(),
+        "system": platform.platform(),
+        "architecture": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count() or 1,
+        "threads": cpu_threads(),
+        "memory": total_memory(),
+    }
+
+
+def _processor() -> str:
+    """Its name, where the system tells."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - no file of ours
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()

@@ -1,0 +1,295 @@
+"""The database of an ablation: what was asked, what came back, and what is still missing."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from triptych.core.errors import TriptychError
+from triptych.workbench.results import Arm, Question, Results, Run, ScoreKind
+from triptych.workbench.runs.schema import TABLES, VERSION
+from triptych.workbench.runs.task import Outcome
+
+FILE = "runs.sqlite"
+
+_PATIENCE = 30.0
+"""Seconds to wait for somebody who reads the database meanwhile."""
+
+
+class StoreError(TriptychError):
+    """A database that cannot be used, or that belongs to another ablation."""
+
+
+class Cell(NamedTuple):
+    """The place of one run."""
+
+    arm: str
+    item: str
+    seed: int
+    repeat: int
+
+
+class Store:
+    """``DIR/runs.sqlite``.
+
+    What one call writes is there whole or not at all, whatever ends the process, so that a killed
+    ablation loses what was in flight and nothing more.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open the database in `folder`, made if it is not there. Raises StoreError."""
+        self.path = folder / FILE
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+            found = self._value("PRAGMA user_version")
+            if found == 0:
+                with self._transaction():
+                    for statement in TABLES.split(";\n"):
+                        self._db.execute(statement)
+                    self._db.execute(f"PRAGMA user_version = {VERSION}")
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be written: {error.strerror}") from error
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path} cannot be used: {error}; name another --out") from error
+        if found not in (0, VERSION):
+            raise StoreError(
+                f"{self.path} is of version {found}, and this Triptych writes {VERSION}; name "
+                "another --out"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._db.close()
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What was noted of the whole, by name."""
+        return dict(self._db.execute("SELECT name, value FROM about"))
+
+    def note(self, about: Mapping[str, str]) -> None:
+        """Keep what there is to say of the whole."""
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about.items())
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """All arms, in the order of the sweep."""
+        rows = self._db.execute("SELECT name, changes, config, digests FROM arms ORDER BY position")
+        return tuple(
+            Arm(name, json.loads(changes), config, json.loads(digests))
+            for name, changes, config, digests in rows
+        )
+
+    def begin(self, arms: Sequence[Arm], about: Mapping[str, str]) -> None:
+        """Write down what is going to be run; once for each database."""
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about.items())
+            self._db.executemany(
+                "INSERT INTO arms VALUES (?, ?, ?, ?, ?)",
+                [
+                    (arm.name, position, _json(arm.changes), arm.config, _json(arm.digests))
+                    for position, arm in enumerate(arms)
+                ],
+            )
+
+    def begin_session(self, engine: str, versions: object, machine: object) -> int:
+        """Note that somebody runs it now, where and with what; the session's number."""
+        with self._transaction():
+            added = self._db.execute(
+                "INSERT INTO sessions (began, engine, versions, machine) VALUES (?, ?, ?, ?)",
+                (
+                    datetime.now(UTC).isoformat("T", "seconds"),
+                    engine,
+                    *map(_json, (versions, machine)),
+                ),
+            )
+        return int(added.lastrowid or 0)
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """All items, in the order of the data."""
+        images: dict[str, list[bytes]] = {}
+        for item, content in self._db.execute("SELECT item, content FROM images ORDER BY position"):
+            images.setdefault(item, []).append(content)
+        rows = self._db.execute(
+            "SELECT id, question, reference, task, cluster FROM items ORDER BY position"
+        )
+        return tuple(
+            Question(name, text, json.loads(reference), task, cluster, tuple(images.get(name, ())))
+            for name, text, reference, task, cluster in rows
+        )
+
+    def question(self, position: int) -> Question | None:
+        """The item at a place in the data, without its pictures; None beyond the last."""
+        row = self._db.execute(
+            "SELECT id, question, reference, task, cluster FROM items WHERE position = ?",
+            (position,),
+        ).fetchone()
+        if row is None:
+            return None
+        return Question(row[0], row[1], json.loads(row[2]), row[3], row[4])
+
+    def add_questions(self, questions: Iterable[tuple[int, Question]]) -> None:
+        """Keep items at their places."""
+        with self._transaction():
+            for position, one in questions:
+                self._db.execute(
+                    "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)",
+                    (one.id, position, one.question, _json(one.reference), one.task, one.cluster),
+                )
+                self._db.executemany(
+                    "INSERT INTO images VALUES (?, ?, ?)",
+                    [(one.id, index, content) for index, content in enumerate(one.images)],
+                )
+
+    def count(self, table: str) -> int:
+        """How many rows a table has."""
+        return int(self._value(f"SELECT count(*) FROM {table}"))  # noqa: S608 - names of ours
+
+    def done(self, item: str) -> set[Cell]:
+        """The runs of an item that are there."""
+        rows = self._db.execute("SELECT arm, item, seed, repeat FROM runs WHERE item = ?", (item,))
+        return {Cell(*row) for row in rows}
+
+    def tokens(self, cell: Cell) -> tuple[int, ...] | None:
+        """What was said, as tokens; None where there is no answer yet, and none will come."""
+        row = self._db.execute(
+            "SELECT tokens FROM runs WHERE arm = ? AND item = ? AND seed = ? AND repeat = ? "
+            "AND text IS NOT NULL",
+            cell,
+        ).fetchone()
+        return None if row is None else tuple(json.loads(row[0]))
+
+    def add(self, outcome: Outcome, session: int, copies: Collection[Cell] = ()) -> int:
+        """Keep what came of a task. copies: others for which it is the answer as well.
+
+        Returns how many runs were new; one that is there already stays as it is.
+        """
+        own = Cell(outcome.arm, outcome.item, outcome.seed, outcome.repeat)
+        with self._transaction():
+            for position, kind in enumerate(outcome.kinds):
+                self._db.execute(
+                    "INSERT OR IGNORE INTO score_kinds VALUES (?, ?, ?, ?, ?)",
+                    (kind.name, position, kind.metric, kind.measures, kind.lower_is_better),
+                )
+            first = self._add_run(own, outcome, session, None)
+            added = [first]
+            added += [self._add_run(cell, outcome, session, first) for cell in copies]
+        return len([one for one in added if one is not None])
+
+    def _add_run(
+        self, cell: Cell, outcome: Outcome, session: int, copy_of: int | None
+    ) -> int | None:
+        values = {
+            **cell._asdict(),
+            "run_seed": outcome.run_seed,
+            "session": session,
+            "copy_of": copy_of,
+            "text": outcome.text,
+            "tokens": _json(outcome.tokens),
+            **{name: getattr(outcome, name) for name in _COLUMNS},
+        }
+        marks = ", ".join("?" * len(values))
+        added = self._db.execute(
+            f"INSERT OR IGNORE INTO runs ({', '.join(values)}) VALUES ({marks})",  # noqa: S608
+            tuple(values.values()),
+        )
+        if not added.rowcount:
+            return None
+        self._db.executemany(
+            "INSERT INTO scores VALUES (?, ?, ?)",
+            [(added.lastrowid, name, value) for name, value in outcome.scores.items()],
+        )
+        return added.lastrowid
+
+    @property
+    def score_kinds(self) -> tuple[ScoreKind, ...]:
+        """The scores that metrics have given so far."""
+        rows = self._db.execute(
+            "SELECT name, metric, measures, lower_is_better FROM score_kinds ORDER BY position"
+        )
+        return tuple(
+            ScoreKind(name, metric, measures, bool(lower)) for name, metric, measures, lower in rows
+        )
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every run as a mapping of columns, with `scores`, `task` and `cluster` of its item.
+
+        In the order of the arms, the data, the seeds and the repeats.
+        """
+        scores: dict[int, dict[str, float]] = {}
+        for run, name, value in self._db.execute("SELECT run, name, value FROM scores"):
+            scores.setdefault(run, {})[name] = value
+        found = self._db.execute(
+            "SELECT runs.*, items.task, items.cluster FROM runs "
+            "JOIN arms ON arms.name = runs.arm JOIN items ON items.id = runs.item "
+            "ORDER BY arms.position, items.position, seed, repeat"
+        )
+        names = [column[0] for column in found.description]
+        for row in found:
+            columns = dict(zip(names, row, strict=True))
+            yield {**columns, "scores": scores.get(columns["id"], {})}
+
+    def results(self) -> Results:
+        """The whole ablation, complete or so far."""
+        runs = tuple(
+            Run(
+                row["arm"],
+                row["item"],
+                row["seed"],
+                row["repeat"],
+                row["text"],
+                row["error"],
+                row["scores"],
+            )
+            for row in self.rows()
+        )
+        about = {name: value for name, value in self.about.items() if not name.startswith("_")}
+        return Results(self.arms, self.score_kinds, self.questions, runs, about)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def _value(self, query: str) -> Any:
+        return self._db.execute(query).fetchone()[0]
+
+
+_COLUMNS = (
+    "finish_reason",
+    "error",
+    "prompt_tokens",
+    "image_tokens",
+    "cached_tokens",
+    "load",
+    "vision",
+    "prefill",
+    "decode",
+    "wall",
+)
+"""The columns of a run that an outcome has under the same name."""
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)

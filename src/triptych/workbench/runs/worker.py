@@ -1,0 +1,180 @@
+"""Answers the tasks of several arms in one process, and shares what they have in common."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from triptych.core.catalog import Catalog
+from triptych.core.config.build import Builder
+from triptych.core.config.errors import Where
+from triptych.core.config.items import parse_items
+from triptych.core.config.load import load_spec
+from triptych.core.config.nodes import node_of
+from triptych.core.config.reader import read_yaml
+from triptych.core.dataset import Item
+from triptych.core.errors import TriptychError
+from triptych.core.metric import Answer, Base
+from triptych.core.paths import Paths
+from triptych.core.pipeline import Pipeline
+from triptych.core.reply import Reply
+from triptych.core.request import Request
+from triptych.core.stream import Stream
+from triptych.workbench.runs.recipe import ArmRecipe, ArmsRecipe
+from triptych.workbench.runs.scoring import Scoring
+from triptych.workbench.runs.seeds import run_seed
+from triptych.workbench.runs.task import Outcome, Task
+
+PER_CALL = ("sampler", "stop")
+"""Keys of a pipeline file that a request may change: arms that differ in these alone are one
+loaded pipeline."""
+
+
+@dataclass
+class _Running:
+    """A task in progress. seconds: when it began."""
+
+    task: Task
+    stream: Stream
+    began: float = field(default_factory=time.perf_counter)
+
+
+@dataclass
+class _Lane:
+    """One loaded pipeline, and what is in progress in it."""
+
+    pipeline: Pipeline
+    room: int
+    running: deque[_Running] = field(default_factory=deque)
+
+    def ended(self) -> list[_Running]:
+        """Go on until some have ended; those."""
+        oldest = self.running[0].stream
+        while not any(one.stream.ended for one in self.running):
+            next(oldest, None)
+        ended = [one for one in self.running if one.stream.ended]
+        self.running = deque(one for one in self.running if not one.stream.ended)
+        return ended
+
+
+class ArmsWorker:
+    """A `Worker` of tasks. Raises what loading a pipeline raises."""
+
+    def __init__(self, recipe: ArmsRecipe) -> None:
+        catalog = Catalog(recipe.plugins)
+        self._lanes: dict[str, _Lane] = {}
+        self._settings: dict[str, Mapping[str, Any]] = {}
+        self._of_arm: dict[str, _Lane] = {}
+        self._together = recipe.together
+        self._base = recipe.base
+        for arm in [*recipe.arms, *([recipe.base] if recipe.base else [])]:
+            self._open(arm, catalog)
+        builder = Builder(catalog, Paths(recipe.folder, recipe.folder, allow_outside=True))
+        items = parse_items(node_of(list(recipe.metrics), Where("metrics")), "metrics")
+        self._scoring = Scoring([builder.part(item, "metrics") for item in items])
+
+    def answer(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """One outcome for each task, in the order in which they end."""
+        for task in tasks:
+            lane = self._of_arm[task.arm]
+            while len(lane.running) >= lane.room:
+                yield from self._outcomes(lane)
+            try:
+                lane.running.append(self._begun(task))
+            except Exception as error:  # noqa: BLE001 - one item must not end the others
+                yield _failed(task, error)
+        for lane in self._lanes.values():
+            while lane.running:
+                yield from self._outcomes(lane)
+
+    def close(self) -> None:
+        """Forget the pipelines; what is in progress ends."""
+        self._of_arm.clear()
+        self._lanes.clear()
+
+    def _open(self, arm: ArmRecipe, catalog: Catalog) -> None:
+        node = read_yaml(arm.config, arm.name)
+        document: dict[str, Any] = {} if node is None else node.plain()
+        key = repr({name: value for name, value in document.items() if name not in PER_CALL})
+        if not self._together:
+            key += arm.name
+        if key not in self._lanes:
+            pipeline = Pipeline(load_spec(document, catalog=catalog, allow_outside=True))
+            room = pipeline.spec.session.max_batch if self._together else 1
+            self._lanes[key] = _Lane(pipeline, room)
+        self._of_arm[arm.name] = self._lanes[key]
+        self._settings[arm.name] = {
+            "sampler": document["sampler"],
+            "max_new_tokens": document["stop"]["max_new_tokens"],
+            "stop": document["stop"]["strings"],
+        }
+
+    def _begun(self, task: Task) -> _Running:
+        began = time.perf_counter()
+        request = self._request(task.arm, task.item, task.seed)
+        return _Running(task, self._of_arm[task.arm].pipeline.stream(request), began)
+
+    def _request(self, arm: str, item: Item, seed: int) -> Request:
+        """What an arm is asked; settings that the item itself has come before the arm's."""
+        own = item.request.settings
+        settings = {**self._settings[arm], **own, "seed": run_seed(seed, item.id)}
+        return replace(item.request, settings=settings)
+
+    def _outcomes(self, lane: _Lane) -> Iterator[Outcome]:
+        for running in lane.ended():
+            task = running.task
+            try:
+                reply = running.stream.reply
+            except Exception as error:  # noqa: BLE001 - one item must not end the others
+                yield _failed(task, error)
+                continue
+            yield self._scored(task, reply, time.perf_counter() - running.began)
+
+    def _scored(self, task: Task, reply: Reply, wall: float) -> Outcome:
+        outcome = Outcome(
+            task.arm,
+            task.item.id,
+            task.seed,
+            task.repeat,
+            reply.seed,
+            reply.text,
+            reply.tokens,
+            reply.finish_reason,
+            prompt_tokens=reply.usage.prompt_tokens,
+            image_tokens=reply.usage.image_tokens,
+            cached_tokens=reply.usage.cached_tokens,
+            load=reply.timings.load,
+            vision=reply.timings.vision,
+            prefill=reply.timings.prefill,
+            decode=reply.timings.decode,
+            wall=wall,
+        )
+        pipeline = self._of_arm[task.arm].pipeline
+        try:
+            base = self._base_of(task) if self._scoring.needs_base else None
+            scores = self._scoring(task.item, Answer(reply, pipeline, base))
+        except Exception as error:  # noqa: BLE001 - one item must not end the others
+            return replace(outcome, error=_words(error))
+        return replace(outcome, scores=scores, kinds=self._scoring.kinds)
+
+    def _base_of(self, task: Task) -> Base | None:
+        """What the base arm said to the same; it is asked again where nobody knows."""
+        if self._base is None or task.arm == self._base.name:
+            return None
+        pipeline = self._of_arm[self._base.name].pipeline
+        tokens = task.base_tokens
+        if tokens is None:
+            tokens = pipeline.generate(self._request(self._base.name, task.item, task.seed)).tokens
+        return Base(pipeline, tokens)
+
+
+def _failed(task: Task, error: Exception) -> Outcome:
+    seed = run_seed(task.seed, task.item.id)
+    return Outcome(task.arm, task.item.id, task.seed, task.repeat, seed, error=_words(error))
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, TriptychError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,1 @@
+"""The sweep file: which arms an ablation has, each of them checked before anything runs."""
