@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -218,7 +219,9 @@ class _Plan:
                 at = sequence.forwarded
                 places[row][...] = sequence.table[name].between(at, at + 1)
 
-    def run(self, bindings: Mapping[str, Binding], seen: _Seen | None = None) -> dict[str, Array]:
+    def run(
+        self, bindings: Mapping[str, Binding], seen: list[_Run] | None = None
+    ) -> dict[str, Array]:
         """Run the stages; what they wrote, by the pipeline's names. seen: gets what each wrote."""
         ports: dict[str, Array] = {}
         for one in self._calls:
@@ -231,9 +234,11 @@ class _Plan:
                 for name, port in one.cached:
                     if port in binding.ports:
                         feeds[name] = binding.ports[port]
+            begin = 0.0 if seen is None else time.perf_counter()
             written = call(one.wired, feeds)
             if seen is not None:
-                seen.append((one.wired, on_cpu(written)))
+                seconds = time.perf_counter() - begin
+                seen.append(_Run(one.wired, on_cpu(written), begin, seconds))
             if one.wired.drops:
                 self._check_kept(one.wired, written.pop("keep_tokens"))
             ports.update(written)
@@ -264,11 +269,18 @@ class _Plan:
 _FIRST = np.zeros(1, np.int64)
 """`logit_index` of a slice of one token."""
 
-_Seen = list[tuple[Wired, dict[str, Array]]]
-"""What each stage wrote, by the pipeline's names, in the order in which they ran."""
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What a stage wrote in a step that is watched, when it began, and the seconds it took."""
+
+    wired: Wired
+    written: Mapping[str, Array]
+    began: float
+    seconds: float
 
 
-def _seen(sequences: Sequence[TokenSequence]) -> _Seen | None:
+def _seen(sequences: Sequence[TokenSequence]) -> list[_Run] | None:
     """Where a step notes what stages write; None where nobody watches a sequence."""
     for sequence in sequences:
         if sequence.watch is not None:
@@ -276,7 +288,7 @@ def _seen(sequences: Sequence[TokenSequence]) -> _Seen | None:
     return None
 
 
-def _show(seen: _Seen, sequences: Sequence[TokenSequence], rows: Sequence[int]) -> None:
+def _show(seen: Sequence[_Run], sequences: Sequence[TokenSequence], rows: Sequence[int]) -> None:
     """Let who watches a sequence see its row of what was written."""
     for row, sequence in zip(rows, sequences, strict=True):
         if sequence.watch is None:
@@ -284,14 +296,15 @@ def _show(seen: _Seen, sequences: Sequence[TokenSequence], rows: Sequence[int]) 
         at = sequence.forwarded - 1
         tokens = sequence.table["input_ids"].between(at, at + 1)
         source = sequence.table["source"].between(at, at + 1)
-        for wired, written in seen:
-            ports = tuple(write.port for write in wired.writes)
+        for run in seen:
+            ports = tuple(write.port for write in run.wired.writes)
             own = {
-                port.name: _row(port, written[port.name], row)
+                port.name: _row(port, run.written[port.name], row)
                 for port in ports
-                if port.name in written
+                if port.name in run.written
             }
-            moment = Moment(wired.label, ports, sequence, When.SPAN, tokens, source, _FIRST)
+            moment = Moment(run.wired.label, ports, sequence, When.SPAN, tokens, source, _FIRST)
+            moment.began, moment.seconds = run.began, run.seconds
             sequence.watch.show(moment, own)
 
 

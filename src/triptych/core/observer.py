@@ -6,9 +6,10 @@ whether it is watched, and that is all.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from triptych.core.config.errors import nearest
 from triptych.core.device import on_cpu
@@ -26,7 +27,7 @@ CORE, PROCESSOR = "core", "processor"
 """Who writes the ports that no stage does; a `Moment` has them in the place of a label."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Moment:
     """Where in a run ports are written.
 
@@ -36,7 +37,7 @@ class Moment:
         among the tokens as they were given, before any was pruned.
     rows: int64 [R], of which of these tokens logits are wanted; None on INPUT.
     media: what enters; empty on SPAN. per_media: the stage's results belong to each item by
-        itself.
+        itself. began: by `time.perf_counter`. seconds: that the stage took, once it has written.
 
     The arrays are valid during the call, as those are that were written.
     """
@@ -50,35 +51,42 @@ class Moment:
     rows: Array | None = None
     media: tuple[Media, ...] = ()
     per_media: bool = False
+    began: float = field(default_factory=time.perf_counter)
+    seconds: float | None = None
 
 
-class Observer(Protocol):
-    """Sees what the stages write for one generation, and may stand in for some of them.
+@dataclass(frozen=True)
+class Asked:
+    """What an answer is to be made of. settings: those of the call."""
+
+    pipeline: Pipeline
+    prompt: Prompt
+    request: Request | None
+    settings: Mapping[str, Any]
+
+
+class Observer:
+    """Sees what the stages write for one reply, and may stand in for some of them.
+
+    What is not overridden does nothing.
 
     ports: the names of those that it looks at; None: all that are written. Ports on demand are
         computed from then on.
     stands_in: `instead` is to be asked. Its sequences are then forwarded one at a time.
     """
 
-    ports: Collection[str] | None
-    stands_in: bool
+    ports: Collection[str] | None = ()
+    stands_in: bool = False
 
-    def begin(
-        self,
-        pipeline: Pipeline,
-        prompt: Prompt,
-        request: Request | None,
-        settings: Mapping[str, Any],
-    ) -> None:
+    def begin(self, asked: Asked) -> None:
         """Called once, before anything runs; what it raises refuses the request."""
-        ...
 
-    def instead(self, moment: Moment) -> Mapping[str, Array] | None:
+    def instead(self, moment: Moment) -> Mapping[str, Array] | None:  # noqa: ARG002
         """What the stage would write, by the pipeline's names; None: run it; empty: skip it.
 
         What it raises ends the generation.
         """
-        ...
+        return None
 
     def saw(self, moment: Moment, written: Mapping[str, Array]) -> None:
         """Called after a stage, with those of `ports` that it wrote, also if these are none.
@@ -86,11 +94,9 @@ class Observer(Protocol):
         The arrays are valid during the call. When it raises, the generation goes on unseen, and
         the error is raised to whoever asks for the reply.
         """
-        ...
 
     def end(self, reply: Reply) -> None:
         """Called once, when the generation has ended, however that was."""
-        ...
 
 
 class Watch:
@@ -114,6 +120,8 @@ class Watch:
         """Let the observer see what was written; never raises."""
         if self.error is not None:
             return
+        if moment.seconds is None:
+            moment.seconds = time.perf_counter() - moment.began
         seen = {name: value for name, value in written.items() if self.wants([name])}
         try:
             self.observer.saw(moment, on_cpu(seen))

@@ -1,0 +1,28 @@
+"""The folder that a recording is written to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from triptych.recording.index import RecordingError
+
+
+def claim(folder: Path) -> Path:
+    """Make the folder, which is to be new or empty. Raises RecordingError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if next(folder.iterdir(), None) is not None:
+            raise RecordingError(
+                f"{folder} exists and is not empty; name another folder, or remove it"
+            )
+    except OSError as error:
+        raise RecordingError(f"{folder} cannot be written: {error.strerror}") from error
+    return folder
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    unfinished = path.with_name(f"{path.name}.part")
+    unfinished.write_bytes(content)
+    os.replace(unfinished, path)  # noqa: PTH105 - Path.replace does the same, and says less

@@ -1,0 +1,160 @@
+"""The pictures and videos of a request, kept beside its answer, and found again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from triptych.core.config.digests import sha256
+from triptych.core.request import Request
+
+FOLDER = "media"
+"""Of a recording: where copies lie."""
+
+LARGEST = 64 * 2**20
+"""Bytes up to which a video is copied; of a larger one, and of a folder, the path is noted."""
+
+KEY = "kept"
+"""What marks a medium in a manifest."""
+
+
+@dataclass
+class Keeper:
+    """Copies the media of one request to a recording's folder.
+
+    Each becomes ``{"kept": "media/0.png", "sha256": ...}``, or what is not copied
+    ``{"path": ..., "sha256": ...}``.
+    """
+
+    folder: Path
+    _count: int = field(default=0, init=False)
+
+    def request(self, request: Request) -> dict[str, Any]:
+        """The request as a manifest has it."""
+        said: dict[str, Any] = {}
+        if request.messages is not None:
+            said["messages"] = [self._message(message) for message in request.messages]
+        else:
+            said["text"] = request.text
+        if request.system is not None:
+            said["system"] = request.system
+        if request.images:
+            said["images"] = [self.keep(image) for image in request.images]
+        if request.videos:
+            said["videos"] = [self.keep(video) for video in request.videos]
+        if request.id is not None:
+            said["id"] = request.id
+        return said
+
+    def keep(self, given: Any) -> Any:
+        """One medium: a path, bytes, a PIL image, an array, or a list of pictures."""
+        if isinstance(given, str | PathLike):
+            return self._file(Path(given))
+        if isinstance(given, bytes | bytearray):
+            return self._bytes(bytes(given), "")
+        if isinstance(given, list | tuple):
+            return [self.keep(one) for one in given]
+        return self._bytes(_as_png(given), ".png")
+
+    def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        content = message.get("content")
+        if isinstance(content, list | tuple):
+            content = [self._part(part) for part in content]
+        return {**message, "content": content}
+
+    def _part(self, part: Any) -> Any:
+        if not isinstance(part, Mapping):
+            return part
+        return {
+            key: self.keep(value) if key in ("image", "video") else value
+            for key, value in part.items()
+        }
+
+    def _file(self, path: Path) -> Any:
+        if path.is_dir():
+            return {"path": str(path.absolute()), "sha256": _of_folder(path)}
+        if not path.is_file():
+            return str(path)
+        if path.stat().st_size > LARGEST:
+            return {"path": str(path.absolute()), "sha256": sha256(path)}
+        return self._bytes(path.read_bytes(), path.suffix)
+
+    def _bytes(self, content: bytes, suffix: str) -> dict[str, str]:
+        name = f"{FOLDER}/{self._count}{suffix}"
+        self._count += 1
+        place = self.folder / name
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(content)
+        return {KEY: name, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+@dataclass
+class Finder:
+    """Finds the media of a manifest again. changed: what is not as it was, in words."""
+
+    folder: Path
+    changed: list[str] = field(default_factory=list)
+
+    def request(self, said: Mapping[str, Any]) -> Request:
+        """The request again."""
+        messages = said.get("messages")
+        return Request(
+            said.get("text"),
+            None if messages is None else [self._message(message) for message in messages],
+            [self.find(image) for image in said.get("images", ())],
+            said.get("system"),
+            id=said.get("id"),
+            videos=[self.find(video) for video in said.get("videos", ())],
+        )
+
+    def find(self, said: Any) -> Any:
+        """One medium."""
+        if isinstance(said, list):
+            return [self.find(one) for one in said]
+        if not isinstance(said, Mapping):
+            return said
+        path = self.folder / said[KEY] if KEY in said else Path(said["path"])
+        if not path.exists():
+            self.changed.append(f"{path} is not there any more")
+        elif (_of_folder(path) if path.is_dir() else sha256(path)) != said["sha256"]:
+            self.changed.append(f"{path} is another picture or video")
+        return str(path)
+
+    def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        content = message.get("content")
+        if isinstance(content, list):
+            content = [self._part(part) for part in content]
+        return {**message, "content": content}
+
+    def _part(self, part: Any) -> Any:
+        if not isinstance(part, Mapping):
+            return part
+        return {
+            key: self.find(value) if key in ("image", "video") else value
+            for key, value in part.items()
+        }
+
+
+def _of_folder(path: Path) -> str:
+    """A digest of the files of a folder, by name."""
+    hasher = hashlib.sha256()
+    for file in sorted(one for one in path.iterdir() if one.is_file()):
+        hasher.update(f"{file.name}\n{sha256(file)}\n".encode())
+    return hasher.hexdigest()
+
+
+def _as_png(given: Any) -> bytes:
+    """A PIL image or a uint8 array [height, width, 3], without loss."""
+    from PIL import Image
+
+    image = given if isinstance(given, Image.Image) else Image.fromarray(np.asarray(given))
+    content = BytesIO()
+    image.save(content, "PNG")
+    return content.getvalue()
