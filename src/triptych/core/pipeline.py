@@ -23,7 +23,7 @@ from triptych.core.config.spec import PipelineSpec
 from triptych.core.errors import InputError, TriptychError
 from triptych.core.generation import RunningGeneration, StopRules
 from triptych.core.needs import find_needed
-from triptych.core.observer import Observer, Watch
+from triptych.core.observer import Asked, Observer, Watch
 from triptych.core.options import CallOptions
 from triptych.core.placement import Placement
 from triptych.core.ports import Array
@@ -358,7 +358,7 @@ class Pipeline:
             return None
         with self._scheduler.exclusive():
             self._executor.observe(observer.ports or ())
-        observer.begin(self, prompt, request, settings)
+        observer.begin(Asked(self, prompt, request, settings))
         return Watch(observer)
 
     def _provide(self, parts: Sequence[Part], steps: Sequence[object]) -> None:
