@@ -15,6 +15,7 @@ from triptych.core.config.part import Part
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.device import reserve_on
 from triptych.core.errors import TriptychError
+from triptych.core.feature_cache import FeatureCache
 from triptych.core.graph import Graph
 from triptych.core.loading import Loading, begin_loading, finish_loading
 from triptych.core.memory import give_back, reserve
@@ -28,6 +29,7 @@ from triptych.core.wiring import wire
 
 if TYPE_CHECKING:
     from triptych.core.execution import Executor
+    from triptych.core.shared import Shared
 
 DECLARED = ("when", "whole", "reads", "writes", "cache_pairs")
 """What every stage says of itself."""
@@ -49,6 +51,9 @@ class Assembly:
     """Ports that the strategy and steps of the sampler need."""
     shown: Shown = field(default_factory=Shown)
     """Ports that cache policies need."""
+
+    shared: Shared | None = None
+    """What it has in common with other pipelines of this process."""
 
     _begun: list[Loading] = field(default_factory=list, repr=False, compare=False)
 
@@ -90,6 +95,7 @@ class Assembly:
             memory=session.cache_bytes,
             exact=all(policy.exact for policy in self.policies.values()),
             shown=self.shown,
+            features=self._features(),
         )
         executor.need(self.needs)
         graphs = [getattr(stage, "graph", None) for _, stage in self.stages]
@@ -97,6 +103,12 @@ class Assembly:
         # Beside what comes next: the system takes 40 ms to tell of the maps of a 0.6B model.
         threading.Thread(target=give_back, args=(folders,), daemon=True).start()
         return executor
+
+    def _features(self) -> FeatureCache:
+        """Where results of stages that read only media are kept."""
+        if self.shared is not None:
+            return self.shared.features(self)
+        return FeatureCache(int(self.spec.session.feature_cache))
 
     def check_caches(self) -> None:
         """Raises ConfigError where a policy cannot make a cache of its stage's tensors."""
@@ -134,6 +146,7 @@ class Assembly:
             session.pool,
             on_demand=media and not session.preload,
             graph_cache=session.graph_cache,
+            shared=self.shared,
         )
 
     def _check_device(self, part: Part, stage: Stage) -> None:

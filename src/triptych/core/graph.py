@@ -92,7 +92,9 @@ class Graph:
         if self._session is None:
             with self._opening:
                 if self._session is None:
-                    self._session = open_session(
+                    shared = self._runtime.shared
+                    opened = open_session if shared is None else shared.session
+                    self._session = opened(
                         self.path, self._weights, self._runtime, without=self._unwanted
                     )
         return self._session

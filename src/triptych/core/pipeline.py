@@ -108,7 +108,6 @@ class Pipeline:
         self.spec = spec
         self.processor = assembly.processor
         self._executor = assembly.load()
-        self._executor.features.max_bytes = int(spec.session.feature_cache)
         self._prefixes = self._prefix_cache(assembly)
         self._strategy: Strategy = self._made(spec.strategy)
         self._scheduler = Scheduler(self._executor, chunk=spec.session.chunk)

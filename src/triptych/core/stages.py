@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from triptych.core.ports import Array, CachePair, Port, When
+
+if TYPE_CHECKING:
+    from triptych.core.shared import Shared
 
 
 class Stage(Protocol):
@@ -40,7 +43,7 @@ class Runtime:
     providers: execution providers in order of preference. threads: of the CPU; None: as many as
     there are cores. pool: whether sessions share one pool of threads.
     on_demand: a stage with much weight may wait with reading it until it is first called.
-    graph_cache: keep optimised graphs on disk.
+    graph_cache: keep optimised graphs on disk. shared: what other pipelines may have opened.
     """
 
     providers: Sequence[str] = ("cpu",)
@@ -48,6 +51,7 @@ class Runtime:
     pool: Literal["shared", "own"] = "shared"
     on_demand: bool = False
     graph_cache: bool = True
+    shared: Shared | None = field(default=None, repr=False, compare=False)
 
 
 class Loadable(Protocol):

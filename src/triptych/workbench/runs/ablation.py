@@ -16,6 +16,7 @@ from triptych.core.config.resolved import plain, resolved
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.dataset import Item
 from triptych.core.paths import Paths
+from triptych.workbench.engines.embedded import embedded
 from triptych.workbench.engines.engine import Engine
 from triptych.workbench.results import Arm
 from triptych.workbench.runs.identity import check_same, identity_of
@@ -142,9 +143,9 @@ class Ablation:
             progress(done, total)
         copies = dict(self.computed)
         for arms in self._groups():
-            runner = IsolatedEngine() if self.isolated else engine
+            runner: Engine = IsolatedEngine() if self.isolated else engine
             recipe = self._recipe(arms)
-            tasks = self._tasks(store, {arm.name for arm in arms})
+            tasks = self._tasks(store, {arm.name for arm in arms}, embed=runner.elsewhere)
             first = next(tasks, None)
             if first is None:
                 continue
@@ -178,11 +179,20 @@ class Ablation:
         paths = Paths(self.sweep.folder, self.sweep.folder, allow_outside=True)
         return tuple(plain(part, paths) for part in self.metrics)
 
-    def _tasks(self, store: Store, arms: set[str]) -> Iterator[Task]:
+    def _tasks(self, store: Store, arms: set[str], *, embed: bool) -> Iterator[Task]:
         """What is missing of some arms: item by item, so that what is known of one serves all.
 
-        Where metrics compare with the base arm, that is a few items ahead.
+        Where metrics compare with the base arm, that is a few items ahead. embed: tasks carry the
+        pictures themselves, for workers that do not see our files.
         """
+        for task in self._in_order(store, arms):
+            if embed:
+                request = embedded(task.item.request)
+                yield replace(task, item=replace(task.item, request=request))
+            else:
+                yield task
+
+    def _in_order(self, store: Store, arms: set[str]) -> Iterator[Task]:
         cells = [cell for cell, _ in self.computed if cell.arm in arms]
         base = self.plans[0].name
         if not self.needs_base:

@@ -7,7 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
@@ -40,9 +40,11 @@ class _Raised:
 class IsolatedEngine:
     """Answers tasks in a new process of this machine, one at a time; see `Engine`."""
 
+    elsewhere = False
+
     def run(
         self, recipe: Recipe[AnyTask, AnyResult], tasks: Iterable[AnyTask]
-    ) -> Iterator[AnyResult]:
+    ) -> Generator[AnyResult, None, None]:
         """See `Engine.run`. Raises WorkerFailed and WorkerDied."""
         child = _Child(recipe)
         try:
@@ -87,6 +89,8 @@ class _Child:
                     stream.close()
                 except BrokenPipeError:
                     continue
+        # It has nothing to save, and may be in the midst of a long answer.
+        self._process.terminate()
         self._process.wait()
 
     def _send(self, value: object) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from triptych.core.assembly import assemble
 from triptych.core.catalog import Catalog
 from triptych.core.config.build import Builder
 from triptych.core.config.errors import Where
@@ -22,6 +23,7 @@ from triptych.core.paths import Paths
 from triptych.core.pipeline import Pipeline
 from triptych.core.reply import Reply
 from triptych.core.request import Request
+from triptych.core.shared import Shared
 from triptych.core.stream import Stream
 from triptych.workbench.runs.recipe import ArmRecipe, ArmsRecipe
 from triptych.workbench.runs.scoring import Scoring
@@ -70,6 +72,7 @@ class ArmsWorker:
         self._of_arm: dict[str, _Lane] = {}
         self._together = recipe.together
         self._base = recipe.base
+        self._shared = Shared()
         for arm in [*recipe.arms, *([recipe.base] if recipe.base else [])]:
             self._open(arm, catalog)
         builder = Builder(catalog, Paths(recipe.folder, recipe.folder, allow_outside=True))
@@ -102,8 +105,10 @@ class ArmsWorker:
         if not self._together:
             key += arm.name
         if key not in self._lanes:
-            pipeline = Pipeline(load_spec(document, catalog=catalog, allow_outside=True))
-            room = pipeline.spec.session.max_batch if self._together else 1
+            spec = load_spec(document, catalog=catalog, allow_outside=True)
+            shared = self._shared if self._together else None
+            pipeline = Pipeline(spec, assembly=replace(assemble(spec), shared=shared))
+            room = spec.session.max_batch if self._together else 1
             self._lanes[key] = _Lane(pipeline, room)
         self._of_arm[arm.name] = self._lanes[key]
         self._settings[arm.name] = {
