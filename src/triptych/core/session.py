@@ -95,6 +95,7 @@ def session_options(runtime: Runtime) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    _spare_memory(options)
     if _INT8_INSTRUCTIONS.isdisjoint(_processor().split()):
         options.add_session_config_entry(*_EXACT_INT8)
     if runtime.pool == "own" and ThreadPool.size is None:
@@ -104,6 +105,22 @@ def session_options(runtime: Runtime) -> Any:
         ThreadPool.join(runtime.threads)
         options.use_per_session_threads = False
     return options
+
+
+def _spare_memory(options: Any) -> None:
+    """Let a run hold what it needs at a time, and no more.
+
+    ONNX Runtime would keep a plan of memory for each shape of the inputs, which in decoding is a
+    new one at each step, and a second region of memory for each prompt's length; it would keep
+    tensors whose place another one takes later; and it would put off nodes that nothing depends on,
+    such as what writes the cache, with all that they read. A prompt of 512 tokens then took 155 MiB
+    beside the weights of a model of 0.6B, and takes 43; steps were 3 % slower.
+    """
+    import onnxruntime
+
+    options.enable_mem_pattern = False
+    options.enable_mem_reuse = False
+    options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
 
 
 def cpu_threads() -> int:
