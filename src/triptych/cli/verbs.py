@@ -25,6 +25,7 @@ class Verb(NamedTuple):
 VERBS = {
     "run": Verb("run:run", ASK),
     "chat": Verb("chat:chat", ASK),
+    "batch": Verb("batch:batch", ASK),
     "check": Verb("check:check", INSPECT),
     "show": Verb("show:show", INSPECT),
     "plugins": Verb("plugins:plugins", INSPECT),

@@ -25,7 +25,7 @@ _BASE64 = ";base64"
 def parse_object(line: bytes) -> dict[str, Any]:
     """The JSON object that a line is, in UTF-8. Raises InputError."""
     try:
-        document = json.loads(line.decode("utf-8"))
+        document = json.loads(line.decode("utf-8").rstrip())
     except UnicodeDecodeError as error:
         raise InputError(f"is not UTF-8: byte {error.start + 1} is no text") from error
     except json.JSONDecodeError as error:

@@ -17,7 +17,9 @@ def test_it_loads_as_the_pipeline_that_it_was_written_of(tmp_path, monkeypatch):
         overrides=[Override("stop.max_new_tokens", 7)],
     )
     written = pickle.loads(pickle.dumps(WrittenPipeline.of(spec, [fakes.__file__])))
-    monkeypatch.chdir("/")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
     found = written.load()
     assert found.spec.stop.max_new_tokens == 7
     assert found.generate("1 2 3").tokens == Pipeline(spec).generate("1 2 3").tokens

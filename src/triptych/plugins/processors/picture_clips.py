@@ -61,7 +61,7 @@ def in_folder(folder: LocalFile, limits: Limits) -> Pictures:
     Raises VideoError when there are none.
     """
     try:
-        found = [path for path in folder.path.iterdir() if _is_frame(path)]
+        found = frames_of(folder.path)
     except OSError as error:
         raise folder.unreadable(error) from error
     if not found:
@@ -69,8 +69,13 @@ def in_folder(folder: LocalFile, limits: Limits) -> Pictures:
             f"{folder.named} is a folder without pictures; frames are files that end in "
             f"{', '.join(SUFFIXES)}"
         )
-    found.sort(key=lambda path: (_numbered(path.name), path.name))
     return Pictures(found, [folder.named] * len(found), folder.named, limits)
+
+
+def frames_of(folder: Path) -> list[Path]:
+    """The files of a folder that are frames, in their order. Raises OSError."""
+    found = [path for path in folder.iterdir() if _is_frame(path)]
+    return sorted(found, key=lambda path: (_numbered(path.name), path.name))
 
 
 def _is_frame(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 Task_contra = TypeVar("Task_contra", contravariant=True)
@@ -38,12 +38,19 @@ class Recipe(Protocol[Task_contra, Result_co]):
 class Engine(Protocol):
     """Brings tasks to workers."""
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether workers may be on machines that do not see our files; see `embedded`."""
+        ...
+
     def run(
         self, recipe: Recipe[AnyTask, AnyResult], tasks: Iterable[AnyTask]
-    ) -> Iterator[AnyResult]:
+    ) -> Generator[AnyResult, None, None]:
         """One result for each task, in any order, each exactly once.
 
-        Tasks are drawn when they are needed: a million of them take no memory. A worker that dies
-        is replaced, and what it had not answered is answered by another.
+        Tasks are drawn, by the thread that reads the results, when they are needed: a million of
+        them take no memory. None overtakes another by more than `FARTHEST` tasks or so. A worker
+        that dies is replaced, and what it had not answered is answered by another. Closing it
+        ends what is in progress.
         """
         ...

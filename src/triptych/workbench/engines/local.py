@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from triptych.workbench.engines.engine import AnyResult, AnyTask, Recipe
 
@@ -10,9 +10,11 @@ from triptych.workbench.engines.engine import AnyResult, AnyTask, Recipe
 class LocalEngine:
     """Answers tasks in this process; see `Engine`."""
 
+    elsewhere = False
+
     def run(
         self, recipe: Recipe[AnyTask, AnyResult], tasks: Iterable[AnyTask]
-    ) -> Iterator[AnyResult]:
+    ) -> Generator[AnyResult, None, None]:
         """See `Engine.run`. The worker is made for the first result, and closed after the last."""
         worker = recipe.open()
         try:

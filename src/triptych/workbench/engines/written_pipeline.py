@@ -17,22 +17,19 @@ class WrittenPipeline:
     """Plain values: what another process, or another machine, needs to load the same pipeline.
 
     config: resolved YAML; the files that it names must be at the same paths there. plugins: files
-    that offer ``local/NAME``, likewise. allow_outside: as when it was resolved.
+    that offer ``local/NAME``, likewise.
     """
 
     config: str
     plugins: tuple[Path, ...] = ()
-    allow_outside: bool = False
 
     @classmethod
-    def of(
-        cls, spec: PipelineSpec, plugins: Sequence[str | Path] = (), *, allow_outside: bool = False
-    ) -> Self:
+    def of(cls, spec: PipelineSpec, plugins: Sequence[str | Path] = ()) -> Self:
         """A pipeline with all changes applied. plugins: the files that its catalog was given."""
         from triptych.core.config.resolved import resolved
 
         files = tuple(Path(plugin).absolute() for plugin in plugins)
-        return cls(resolved(spec, digests=False), files, allow_outside)
+        return cls(resolved(spec, digests=False), files)
 
     def spec(self) -> PipelineSpec:
         """Read it again. Raises ConfigError."""
@@ -44,7 +41,8 @@ class WrittenPipeline:
         return load_spec(
             YAML(typ="safe", pure=True).load(self.config),
             catalog=Catalog(list(self.plugins)),
-            allow_outside=self.allow_outside,
+            # Which files it may name was settled before it was written.
+            allow_outside=True,
         )
 
     def load(self) -> Pipeline:

@@ -1,0 +1,35 @@
+"""Records in the order of their lines, whoever was ready first."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from triptych.workbench.lines.question import Question
+from triptych.workbench.lines.record import Record
+
+
+class InOrder:
+    """Keeps what is ready too early, as many as an engine lets overtake."""
+
+    def __init__(self) -> None:
+        self._expected: deque[int] = deque()
+        self._early: dict[int, Record] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Lines that were drawn and whose record has not come out."""
+        return len(self._expected)
+
+    def noting(self, questions: Iterable[Question]) -> Iterator[Question]:
+        """The same questions; their order is that of the records."""
+        for question in questions:
+            self._expected.append(question.line)
+            yield question
+
+    def sorted(self, records: Iterable[Record]) -> Iterator[Record]:
+        """The records in the order in which the questions were drawn."""
+        for record in records:
+            self._early[record.line] = record
+            while self._expected and self._expected[0] in self._early:
+                yield self._early.pop(self._expected.popleft())
