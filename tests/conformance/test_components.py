@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from triptych import Item, Request
 from triptych.core.catalog import SINGULAR, Catalog
 from triptych.core.config.locate import builtin
-from triptych.testing import Subject, parametrize_with_checks
+from triptych.testing import Subject, answer, parametrize_with_checks
 from triptych.testing.check import checks_of
 
 SKETCH = builtin("sketch")
@@ -55,6 +56,16 @@ SETTINGS = {
 }
 """What a component needs to be made at all; the others are as they come."""
 
+EXAMPLES = {
+    "json_fields": [
+        (Item(f"item {number}", Request("?"), reference), answer(text))
+        for number, (reference, text) in enumerate(
+            [({"a": 1}, '{"a": 1}'), ("[1, 2]", "[2]"), ({}, ""), ({"b": None}, "Sure!")]
+        )
+    ],
+}
+"""What a component is tried on, where it is not every text."""
+
 ELSEWHERE = {
     ("samplers", "constrain"): "needs a tokenizer: tests/end_to_end/test_constrained.py",
     ("stages", "features"): "needs files: tests/end_to_end/test_swapped_parts.py",
@@ -76,7 +87,7 @@ def subjects():
             if (kind, name) not in ELSEWHERE:
                 settings = SETTINGS.get(kind, {}).get(name, {})
                 target = catalog.find(kind, name).load()
-                yield Subject(SINGULAR[kind], target, settings)
+                yield Subject(SINGULAR[kind], target, settings, EXAMPLES.get(name, ()))
 
 
 FAILURES = {
