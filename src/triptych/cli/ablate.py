@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from triptych.workbench.runs.ablation import Ablation
 
 WHAT = "What is run"
+
+GIGA = 1e9
+MINUTE, HOUR = 60, 3600
 
 EXAMPLES = args.examples(
     ("What would be run, and for how long?", "triptych ablate sweep.yaml --dry-run"),
@@ -82,10 +87,45 @@ def ablate(  # one parameter per flag
                 sweep, plugins=list(plugin or ()), limit=limit, allow_outside=allow_outside
             )
         if dry_run:
-            raise InputError("--dry-run")
+            _forecast(asked)
+            return
         if out is None:
             raise InputError("--out DIR says where the results go; or look first, with --dry-run")
         _run(asked, out, engine)
+
+
+def _forecast(asked: Ablation) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from triptych.workbench.runs.forecast import forecast
+
+    with Waiting("asking the base arm a few items"):
+        found = forecast(asked)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("arm", "what differs", "computed"):
+        table.add_column(column, overflow="fold")
+    each = Counter(cell.arm for cell, _ in asked.computed)
+    for plan in asked.plans:
+        cells = [plan.name, _differs(plan.changes), f"{each[plan.name] * found.items:,}"]
+        table.add_row(*map(Text, cells))
+    table_console().print(table)
+    typer.echo(
+        f"{len(asked.plans)} arms, {found.items:,} items in {found.clusters:,} clusters: "
+        f"{found.runs:,} runs, of which {found.computed:,} are computed"
+    )
+    how = "one by one, each arm in a process of its own" if asked.isolated else "in company"
+    typer.echo(
+        f"about {_duration(found.seconds)}, {how}, as the base arm answered {found.sampled} items"
+    )
+    if found.memory is not None:
+        typer.echo(f"about {found.memory / GIGA:.1f} GB of memory")
+    if found.smallest_effect is not None:
+        typer.echo(
+            f"a true difference of {found.smallest_effect:.3f} (of a score of 0 to 1) would be "
+            "found four times in five; a smaller one needs more items"
+        )
 
 
 def _run(asked: Ablation, out: Path, engine: str) -> None:
@@ -112,3 +152,18 @@ def _run(asked: Ablation, out: Path, engine: str) -> None:
             write(results, out, comparison)
         table_console().print(table(results, comparison))
         remark(f"{counting.said}; see {out / 'report.html'}")
+
+
+def _differs(changes: Mapping[str, Any]) -> str:
+    """What an arm changes, in one line."""
+    from triptych.workbench.sweep.names import text_of
+
+    return ", ".join(f"{path} {text_of(value)}" for path, value in changes.items()) or "nothing"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 2 * MINUTE:
+        return f"{seconds:.0f} seconds"
+    if seconds < 2 * HOUR:
+        return f"{seconds / MINUTE:.0f} minutes"
+    return f"{seconds / HOUR:.1f} hours"

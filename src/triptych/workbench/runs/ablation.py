@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from triptych.core.catalog import Catalog
 from triptych.core.config.digests import files_of, sha256
+from triptych.core.config.errors import ConfigError
 from triptych.core.config.part import Part
 from triptych.core.config.resolved import plain, resolved
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.dataset import Item
+from triptych.core.memory import total_memory
 from triptych.core.paths import Paths
 from triptych.workbench.engines.embedded import embedded
 from triptych.workbench.engines.engine import Engine
 from triptych.workbench.results import Arm
+from triptych.workbench.runs.grouping import Files, files_and_sizes, grouped
 from triptych.workbench.runs.identity import check_same, identity_of
-from triptych.workbench.runs.isolated import IsolatedEngine
+from triptych.workbench.runs.isolated import in_own_processes
 from triptych.workbench.runs.machine import machine, versions
 from triptych.workbench.runs.questions import check_question, question_of
 from triptych.workbench.runs.recipe import ArmRecipe, ArmsRecipe
@@ -77,6 +80,7 @@ class Ablation:
         data = data_part(sweep, catalog, allow_outside=allow_outside)
         metrics = metric_parts(sweep, catalog, allow_outside=allow_outside)
         scoring = Scoring(metrics)
+        _check_memory(scoring, metrics)
         plans = plan_arms(sweep, catalog, allow_outside=allow_outside)
         if scoring.isolates:
             plans = tuple(replace(plan, spec=_without_caches(plan.spec)) for plan in plans)
@@ -142,32 +146,40 @@ class Ablation:
         if progress is not None:
             progress(done, total)
         copies = dict(self.computed)
-        for arms in self._groups():
-            runner: Engine = IsolatedEngine() if self.isolated else engine
-            recipe = self._recipe(arms)
-            tasks = self._tasks(store, {arm.name for arm in arms}, embed=runner.elsewhere)
-            first = next(tasks, None)
-            if first is None:
-                continue
-            outcomes: Iterator[Outcome] = runner.run(recipe, _with_first(first, tasks))
-            for outcome in outcomes:
+        for arms in self.groups:
+            for outcome in self._outcomes(store, arms, engine):
                 computed = Cell(outcome.arm, "", outcome.seed, outcome.repeat)
                 others = [cell._replace(item=outcome.item) for cell in copies[computed]]
                 done += store.add(outcome, session, others)
                 if progress is not None:
                     progress(done, total)
 
-    def _groups(self) -> list[tuple[Arm, ...]]:
-        """Arms that are answered for by one process; each by itself where times are measured."""
+    def _outcomes(self, store: Store, arms: Collection[str], engine: Engine) -> Iterator[Outcome]:
+        """What comes of all that is missing of some arms, in any order."""
+        tasks = self._tasks(store, arms, embed=engine.elsewhere and not self.isolated)
+        first = next(tasks, None)
+        if first is None:
+            return iter(())
+        tasks = chain([first], tasks)
         if self.isolated:
-            return [(arm,) for arm in self.arms]
-        return [self.arms]
+            return in_own_processes({name: self._recipe([name]) for name in arms}, tasks)
+        return engine.run(self._recipe(arms), tasks)
 
-    def _recipe(self, arms: Sequence[Arm]) -> ArmsRecipe:
+    @cached_property
+    def groups(self) -> list[tuple[str, ...]]:
+        """Arms that are in memory together, in one process or, where times are measured, in many."""
+        files = [(plan.name, files_and_sizes(plan.spec)) for plan in self.plans]
+        base = files[0][1]
+        if self.isolated:
+            # Each process has a copy of its own of what others read, too.
+            return grouped([(name, _copies(name, own)) for name, own in files], total_memory() // 2)
+        return grouped(files, total_memory() // 2, base if self.needs_base else None)
+
+    def _recipe(self, names: Collection[str]) -> ArmsRecipe:
         base = self.arms[0]
         return ArmsRecipe(
-            tuple(ArmRecipe(arm.name, arm.config) for arm in arms),
-            self._metric_items,
+            tuple(ArmRecipe(arm.name, arm.config) for arm in self.arms if arm.name in names),
+            self.metric_items,
             self.sweep.folder,
             self.plugins,
             ArmRecipe(base.name, base.config) if self.needs_base else None,
@@ -175,11 +187,12 @@ class Ablation:
         )
 
     @cached_property
-    def _metric_items(self) -> tuple[Any, ...]:
+    def metric_items(self) -> tuple[Any, ...]:
+        """The metrics as YAML has them, to be made elsewhere."""
         paths = Paths(self.sweep.folder, self.sweep.folder, allow_outside=True)
         return tuple(plain(part, paths) for part in self.metrics)
 
-    def _tasks(self, store: Store, arms: set[str], *, embed: bool) -> Iterator[Task]:
+    def _tasks(self, store: Store, arms: Collection[str], *, embed: bool) -> Iterator[Task]:
         """What is missing of some arms: item by item, so that what is known of one serves all.
 
         Where metrics compare with the base arm, that is a few items ahead. embed: tasks carry the
@@ -192,15 +205,18 @@ class Ablation:
             else:
                 yield task
 
-    def _in_order(self, store: Store, arms: set[str]) -> Iterator[Task]:
+    def _in_order(self, store: Store, arms: Collection[str]) -> Iterator[Task]:
         cells = [cell for cell, _ in self.computed if cell.arm in arms]
         base = self.plans[0].name
-        if not self.needs_base:
-            for item in self.items():
-                yield from self._missing(store, item, cells)
+        first = [cell for cell in cells if self.needs_base and cell.arm == base]
+        others = [cell for cell in cells if cell not in first]
+        if self.isolated or not self.needs_base:
+            for position, item in enumerate(self.items()):
+                # Who goes first on an item is another one on the next.
+                turn = position % max(len(others), 1) if self.isolated else 0
+                ordered = [*first, *others[turn:], *others[:turn]]
+                yield from self._missing(store, item, ordered)
             return
-        first = [cell for cell in cells if cell.arm == base]
-        others = [cell for cell in cells if cell.arm != base]
         waiting: list[Item] = []
         for item in self.items():
             yield from self._missing(store, item, first)
@@ -239,9 +255,21 @@ class Ablation:
         store.add_questions(new)
 
 
-def _with_first(first: Task, tasks: Iterator[Task]) -> Iterator[Task]:
-    yield first
-    yield from tasks
+def _copies(name: str, files: Files) -> Files:
+    """An arm's files, told apart from those of others."""
+    return {(name, path): size for path, size in files.items()}
+
+
+def _check_memory(scoring: Scoring, metrics: Sequence[Part]) -> None:
+    """Raises ConfigError for a metric of memory beside one that has the base arm in memory, too."""
+    measured = [part for part in metrics if scoring.measures(part.label) == "memory"]
+    if scoring.needs_base and measured:
+        raise ConfigError(
+            measured[0].where,
+            f"{measured[0].name} would count the base arm's memory in every arm, which another "
+            "metric compares with it",
+            hint="measure memory in a sweep of its own",
+        )
 
 
 def _without_caches(spec: PipelineSpec) -> PipelineSpec:

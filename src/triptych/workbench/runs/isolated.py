@@ -1,4 +1,4 @@
-"""An engine that answers one task after the other in a fresh process that does nothing else."""
+"""Tasks of arms that share nothing: each arm has a process, and one of them works at a time."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
 from triptych.core.errors import TriptychError
-from triptych.workbench.engines.engine import AnyResult, AnyTask, Recipe
+from triptych.workbench.runs.recipe import ArmsRecipe
+from triptych.workbench.runs.task import Outcome, Task
 
-_TRIES = 2
+TRIES = 2
 """Processes that one task may take down before the whole is given up."""
 
 
@@ -37,35 +38,39 @@ class _Raised:
     exit_code: int
 
 
-class IsolatedEngine:
-    """Answers tasks in a new process of this machine, one at a time; see `Engine`."""
+def in_own_processes(
+    recipes: Mapping[str, ArmsRecipe], tasks: Iterable[Task]
+) -> Generator[Outcome, None, None]:
+    """The outcome of each task, one after the other, from the process of its arm.
 
-    elsewhere = False
-
-    def run(
-        self, recipe: Recipe[AnyTask, AnyResult], tasks: Iterable[AnyTask]
-    ) -> Generator[AnyResult, None, None]:
-        """See `Engine.run`. Raises WorkerFailed and WorkerDied."""
-        child = _Child(recipe)
-        try:
-            for task in tasks:
-                for left in reversed(range(_TRIES)):
-                    try:
-                        yield child.ask(task)
-                        break
-                    except WorkerDied:
-                        child.close()
-                        if not left:
-                            raise
-                        child = _Child(recipe)
-        finally:
+    recipes: of each arm. A process is made for its arm's first task, which it answers once more
+    before, so that what only a first answer takes is in none. All stay until the end: arms that
+    take turns are measured under the same conditions, however these change meanwhile.
+    Raises WorkerFailed and WorkerDied.
+    """
+    children: dict[str, _Child] = {}
+    try:
+        for task in tasks:
+            for left in reversed(range(TRIES)):
+                try:
+                    if task.arm not in children:
+                        children[task.arm] = _Child(recipes[task.arm])
+                        children[task.arm].ask(task)
+                    yield children[task.arm].ask(task)
+                    break
+                except WorkerDied:
+                    children.pop(task.arm).close()
+                    if not left:
+                        raise
+    finally:
+        for child in children.values():
             child.close()
 
 
 class _Child:
     """One process; it ends when its input does, so that it never outlives this one for long."""
 
-    def __init__(self, recipe: Recipe[Any, Any]) -> None:
+    def __init__(self, recipe: ArmsRecipe) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter, this module
             [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -73,13 +78,14 @@ class _Child:
         self._send(sys.path)
         self._send(recipe)
 
-    def ask(self, task: object) -> Any:
+    def ask(self, task: Task) -> Outcome:
         """The result of a task. Raises WorkerFailed and WorkerDied."""
         if not self._opened:
             self._receive()
             self._opened = True
         self._send(task)
-        return self._receive()
+        outcome: Outcome = self._receive()
+        return outcome
 
     def close(self) -> None:
         """End it."""

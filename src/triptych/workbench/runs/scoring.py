@@ -29,6 +29,10 @@ class Scoring:
         """Whether a metric measures times or memory, which other runs would disturb."""
         return any(_measures(metric) != "quality" for _, metric in self._metrics)
 
+    def measures(self, label: str) -> Measures:
+        """What a metric measures."""
+        return _measures(dict(self._metrics)[label])
+
     def __call__(self, item: Item, answer: Answer) -> Mapping[str, float]:
         """The scores. Raises PluginError for what is no finite number, and what a metric raises.
 
