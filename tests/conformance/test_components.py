@@ -52,6 +52,7 @@ SETTINGS = {
     "caches": {
         "window": {"size": 8, "slack": 4},
         "key_norm": {"size": 8, "recent": 4, "slack": 4},
+        "h2o": {"size": 8, "recent": 4, "slack": 4, "slice": 12},
     },
 }
 """What a component needs to be made at all; the others are as they come."""

@@ -70,6 +70,45 @@ class CannotGoBack(Whole):
         return _with_slots(pairs, max_length, allocate, truncate=lambda self, length: True)
 
 
+class Counts(Evicts):
+    """Keeps the tokens that most was paid to, and forgets nothing that it was shown."""
+
+    needs = ("attention.0",)
+
+    class Notes:
+        def __init__(self):
+            self.sums = np.zeros(96)
+
+        def observe(self, seen, index, count):
+            self.sums[:count] += seen["attention.0"].sum((0, 1))[:count]
+
+        def evict(self, pasts, count):
+            old = np.sort(np.argsort(-self.sums[: count - 2])[:8])
+            rows = np.concatenate([old, [count - 2, count - 1]])
+            self.sums = np.append(self.sums[rows], np.zeros(96 - len(rows)))
+            return dict.fromkeys(pasts, rows)
+
+        def truncate(self, length):
+            return True
+
+        def fork(self):
+            return copy.deepcopy(self)
+
+    def make(self, pairs, max_length, allocate):
+        return BufferCache(pairs, 40, allocate, notes=self.Notes, limit=SMALL)
+
+
+class AsksForMore(Evicts):
+    def make(self, pairs, max_length, allocate):
+        class Cache(BufferCache):
+            def observe(self, slots, seen):
+                assert seen[0]["attention.0"].any()
+
+        return Cache(pairs, SMALL, allocate, evict=self.evict)
+
+    needs = ("hidden.0",)
+
+
 class ForksToItself(Whole):
     def make(self, pairs, max_length, allocate):
         def fork(self):
@@ -133,6 +172,8 @@ BROKEN = [
     ("never_empty", Subject("cache", KeepsTheOldest)),
     ("unique_ids", Subject("cache", KeepsTwice)),
     ("truncates", Subject("cache", CannotGoBack)),
+    ("takes_back", Subject("cache", Counts)),
+    ("needs_declared", Subject("cache", AsksForMore)),
     ("forks_apart", Subject("cache", ForksToItself)),
     ("closes_cleanly", Subject("cache", LeavesTraces)),
     ("row_isolation", Subject("cache", SharesRoom)),

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from triptych.core.cache import Pool
+from triptych.core.cache import Pool, Watches
+from triptych.core.cache_needs import names_needed
 from triptych.core.ports import Array, CachePair, Port
 from triptych.testing.check import Check, check, declares_neutral
 from triptych.testing.require import require
@@ -14,7 +15,11 @@ from triptych.testing.settings_checks import SETTINGS
 from triptych.testing.subject import Subject
 
 HEADS, SIZE, LAYERS = 2, 3, 2
+QUERY_HEADS = 4
+"""Two heads of queries share one of keys."""
 MAX_LENGTH = 96
+TEXT_MARK = 1000
+"""What the rows of another text have more."""
 LENGTHS = (7, 1, 1, 3, 1, 12, 1, 1, 1, 9, 1, 1, 1, 1)
 """Tokens of each forward; none is longer than a policy has room for."""
 
@@ -22,7 +27,8 @@ LENGTHS = (7, 1, 1, 3, 1, 12, 1, 1, 1, 9, 1, 1, 1, 1)
 def check_cache(kind: type, **settings: Any) -> None:
     """Check the cache policy class `kind` with these settings, as a decoder would use it.
 
-    A row that a decoder writes holds its token's index, so what a policy keeps can be read.
+    A row that a decoder writes holds its token's index, so what a policy keeps can be read. Of
+    what it needs, a policy is shown made-up values: attention [4, S, total], and [S, 8] of others.
     Returns None, or raises AssertionError with a sentence that says what it breaks. The promises
     are `CHECKS`, one by one.
     """
@@ -111,6 +117,48 @@ def truncates(subject: Subject) -> None:
         )
 
 
+def takes_back(subject: Subject) -> None:
+    """What is cut back leaves no trace: what is kept later is what would be kept without it."""
+    for before, more in ((1, 7), (6, 1), (6, 7)):
+        changed, plain = _Run(subject), _Run(subject)
+        for count in LENGTHS[:before]:
+            changed.forward(count)
+            plain.forward(count)
+        length, changed.mark, changed.text = changed.length, TEXT_MARK, 1
+        changed.forward(more)
+        if not changed.slot.truncate(length):
+            continue
+        if changed.kept() != plain.kept():
+            continue  # As `truncates` says.
+        changed.length, changed.mark, changed.text = length, 0, 0
+        for count in (1,) * (MAX_LENGTH // 2):
+            changed.forward(count)
+            plain.forward(count)
+            require(
+                changed.kept() == plain.kept(),
+                f"{subject.name} keeps other rows after {more} tokens were forwarded and taken "
+                "back; what it remembers of them goes with them, or `truncate` answers False.",
+            )
+
+
+def needs_declared(subject: Subject) -> None:
+    """Of what a stage writes, a cache reads what its policy's `needs` name."""
+    run = _Run(subject)
+    for count in LENGTHS:
+        run.forward(count)
+    needs = names_needed(run.policy, PAIRS)
+    require(
+        not needs or isinstance(run.cache, Watches),
+        f"{subject.name} needs {', '.join(needs)}, and its cache has no `observe(slots, seen)`.",
+    )
+    stolen = sorted(run.asked - set(needs))
+    require(
+        not stolen,
+        f"{subject.name} asked for {', '.join(stolen)}, which it does not declare; say "
+        f"`needs = ({stolen[0] if stolen else ''!r},)`.",
+    )
+
+
 def forks_apart(subject: Subject) -> None:
     """A fork has the same rows, and neither sees what the other writes."""
     run = _Run(subject)
@@ -118,7 +166,7 @@ def forks_apart(subject: Subject) -> None:
         run.forward(count)
     other = _Run(subject, cache=run.cache, slot=run.slot.fork(), length=run.length)
     require(run.kept() == other.kept(), f"A fork of {subject.name} has other rows.")
-    other.mark = 1000
+    other.mark = TEXT_MARK
     other.forward(1)
     run.forward(1)
     require(
@@ -153,12 +201,12 @@ def row_isolation(subject: Subject) -> None:
         alone.forward(count)
     runs = [_Run(subject)]
     runs.append(_Run(subject, cache=runs[0].cache))
-    runs[1].mark = 1000
+    runs[1].mark = TEXT_MARK
     for count in LENGTHS:
         for run in runs:
             run.forward(count)
     mine, other = (run.kept() for run in runs)
-    apart = mine == alone.kept() and other == [token + 1000 for token in mine]
+    apart = mine == alone.kept() and other == [token + TEXT_MARK for token in mine]
     require(apart, f"{subject.name} keeps other rows while a second slot is in use.")
 
 
@@ -199,7 +247,10 @@ PAIRS = tuple(_pair(layer, part) for layer in range(LAYERS) for part in ("key", 
 
 
 class _Run:
-    """One sequence whose decoder writes each token's index, plus `mark`, into its row."""
+    """One sequence whose decoder writes each token's index, plus `mark`, into its row.
+
+    What tokens attend to depends on `text`.
+    """
 
     def __init__(
         self,
@@ -211,10 +262,11 @@ class _Run:
         policy: Any = None,
     ) -> None:
         self.name = subject.name
-        self.mark = 0
+        self.mark = self.text = 0
         self.length = length
+        self.policy = policy = subject.make() if policy is None else policy
+        self.asked: set[str] = set()
         if cache is None:
-            policy = subject.make() if policy is None else policy
             cache = policy.make(PAIRS, MAX_LENGTH, _zeros)
             if isinstance(cache, Pool):
                 cache.lay_out(4)
@@ -252,6 +304,9 @@ class _Run:
             )
             past[row, :, total - count : total] = (index + self.mark)[:, None]
         self._seen = self._rows(binding, new=0)
+        if isinstance(self.cache, Watches) and (needs := names_needed(self.policy, PAIRS)):
+            shown = {name: self._shown(name, index, total) for name in needs}
+            self.cache.observe([self.slot], [_Shown(shown, self.asked)])
         self.cache.settle([self.slot])
         self.length += count
         return binding
@@ -264,8 +319,43 @@ class _Run:
         require(same, f"{self.name} moved some of a token's rows and not the others.")
         return [int(token) for token in tokens]
 
+    def _shown(self, name: str, index: Array, total: int) -> Array:
+        """Made-up values of what a policy needs, which depend on the tokens and nothing else.
+
+        Attention is the same in all layers and heads, so that they keep the same rows.
+        """
+        attends, count = name.startswith("attention"), len(index)
+        seen = np.asarray(self._seen) % TEXT_MARK
+        liked = np.random.Generator(np.random.PCG64(self.text)).random(MAX_LENGTH)[seen] ** 8
+        rows = []
+        for place, token in enumerate(index):
+            random = np.random.Generator(np.random.PCG64([int(token), self.text]))
+            row = random.random(total if attends else 8, np.float32)
+            if attends:
+                row *= liked * (np.arange(total) <= total - count + place)
+                row /= row.sum()
+            rows.append(row)
+        shown: Array = np.stack(rows)
+        return np.stack([shown] * QUERY_HEADS) if attends else shown
+
     def _total(self, binding: Any) -> int:
         return int(binding.ports["attention_mask"][binding.rows[0]].sum())
+
+
+class _Shown(dict[str, Array]):
+    """What a cache is shown. asked: gets the names that it asked for."""
+
+    def __init__(self, shown: dict[str, Array], asked: set[str]) -> None:
+        super().__init__(shown)
+        self._asked = asked
+
+    def __getitem__(self, name: str) -> Array:
+        self._asked.add(name)
+        return super().get(name, np.ones((1, 8), np.float32))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._asked.add(name)
+        return super().get(name, default)
 
 
 def _zeros(shape: tuple[int, ...], dtype: str) -> Array:
@@ -278,10 +368,12 @@ CHECKS = (
     Check("never_empty", never_empty),
     Check("unique_ids", unique_ids),
     Check("truncates", truncates),
+    Check("takes_back", takes_back),
     Check("forks_apart", forks_apart),
     Check("closes_cleanly", closes_cleanly),
     Check("row_isolation", row_isolation),
     Check("exact_is_true", exact_is_true),
+    Check("needs_declared", needs_declared),
     Check("neutral_is_identity", neutral_is_identity, declares_neutral),
 )
 """What a cache policy promises."""
