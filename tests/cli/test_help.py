@@ -17,14 +17,16 @@ PIPELINE_FLAGS = "--set --insert --replace --remove --plugin --allow-outside"
 SAMPLING_FLAGS = "--max-new-tokens --temperature --top-k --top-p --no-sample --seed --stop"
 FLAGS = {
     "run": f"--text --image --video --system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --no-stream --json "
-    "--logprobs --verbose --debug",
+    "--logprobs --tap --record --replay --replay-ports --from --verbose --debug",
     "chat": f"--system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --verbose --debug",
     "export": "--precision --recipe --family --max-file-size --kv-cache --calibration --layout "
     "--drop-deepstack --expose --split-decoder --plugin --debug",
     "import": "--out --suffix --debug",
     "verify": "--against --html --steps --plugin --json --debug",
     "check": f"{PIPELINE_FLAGS} --debug",
-    "show": f"--mermaid {PIPELINE_FLAGS} --debug",
+    "show": f"--mermaid --trace --trace-json --text --image --max-new-tokens {PIPELINE_FLAGS} "
+    "--debug",
+    "diff": "--tolerance --port --json --debug",
     "plugins": "--plugin --json --debug",
     "schema": "--plugin --debug",
     "bench": "--only --picture --prefill --context --sequences --new-tokens --repeat --restarts "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from triptych.cli.reporting import warn
 from triptych.cli.terminal import Waiting
@@ -37,8 +37,13 @@ class Changes:
     plugin: Sequence[Path] | None = None
     allow_outside: bool = False
 
-    def spec(self, pipeline: str, sampling: Sampling | None = None) -> PipelineSpec:
-        """The pipeline's description with the changes applied. Raises ConfigError."""
+    def spec(
+        self, pipeline: str | Mapping[str, Any], sampling: Sampling | None = None
+    ) -> PipelineSpec:
+        """The pipeline's description with the changes applied. Raises ConfigError.
+
+        pipeline: what was typed, or the content of a resolved pipeline.
+        """
         from triptych.core.catalog import Catalog
         from triptych.core.config.chain import SamplingFlags
         from triptych.core.config.edits import parse_set
@@ -63,30 +68,43 @@ class Changes:
             spoken="flags",
         )
         for text in spec.warnings:
-            warn(f"{pipeline}: {text}")
+            warn(f"{_called(pipeline)}: {text}")
         return spec
 
     def load(
-        self, pipeline: str, sampling: Sampling | None = None, *, media: bool = False
+        self,
+        pipeline: str | Mapping[str, Any],
+        sampling: Sampling | None = None,
+        *,
+        media: bool = False,
+        taps: Sequence[str] = (),
+        check: Callable[[PipelineSpec], None] | None = None,
     ) -> Pipeline:
         """The pipeline, loaded. media: some will come, so nothing waits for the first.
 
-        Raises ConfigError and GraphError.
+        taps: ports that will be looked at. check: called with what is to be loaded.
+        Raises ConfigError and GraphError, InputError for a tap that is no port.
         """
         begin = time.perf_counter()
-        with Waiting(f"loading {pipeline}"):
+        with Waiting(f"loading {_called(pipeline)}"):
             from triptych.core.assembly import assemble
 
             spec = self.spec(pipeline, sampling)
+            if check is not None:
+                check(spec)
             if media:
                 session = spec.session.model_copy(update={"preload": True})
                 spec = replace(spec, session=session)
-            assembly = assemble(spec)
+            assembly = assemble(spec, taps=taps)
             assembly.begin()
             # Imported while the weights are being read.
             from triptych.core.pipeline import Pipeline
 
             return Pipeline(spec, begin=begin, assembly=assembly)
+
+
+def _called(pipeline: str | Mapping[str, Any]) -> str:
+    return pipeline if isinstance(pipeline, str) else "the recorded pipeline"
 
 
 def _as_yaml(replacement: str) -> str:

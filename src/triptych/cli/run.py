@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from triptych.cli import arguments as args
+from triptych.cli.inside import Inside, Record, ReplayFrom, ReplayPorts, Taps
 from triptych.cli.interrupt import Interruptible
 from triptych.cli.opening import Changes, Sampling
-from triptych.cli.reporting import INTERRUPTED, reporting
-from triptych.cli.terminal import Waiting, decoding, harmless, remark
+from triptych.cli.question import Flags, From, reproduced, say_compared
+from triptych.cli.reporting import FAULT, INTERRUPTED, reporting
+from triptych.cli.terminal import Waiting, harmless, remark
 from triptych.core.errors import InputError
 
 if TYPE_CHECKING:
     from triptych.core.reply import Reply
     from triptych.core.stream import Stream
-
-STDIN = "-"
 
 EXAMPLES = args.examples(
     (
@@ -38,19 +39,24 @@ EXAMPLES = args.examples(
         "Another graph in the place of one:",
         "triptych run my.yaml --text Hello --set decoder.graph=decoder.int4.onnx",
     ),
+    (
+        "Everything that passed between the stages, to be compared by `triptych diff`:",
+        "triptych run --text Hello --record here",
+    ),
+    ("The same once more:", "triptych run --from here"),
 )
 
 
 def run(  # noqa: PLR0913  # one parameter per flag
     *,
     text: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="TEXT",
             help="The question; '-' reads it from stdin.",
             rich_help_panel=args.REQUEST,
         ),
-    ],
+    ] = None,
     pipeline: args.PipelineArgument = args.DEFAULT_PIPELINE,
     image: Annotated[
         list[str] | None,
@@ -102,6 +108,11 @@ def run(  # noqa: PLR0913  # one parameter per flag
             rich_help_panel=args.OUTPUT,
         ),
     ] = None,
+    tap: Taps = None,
+    record: Record = None,
+    replay: ReplayFrom = None,
+    replay_ports: ReplayPorts = None,
+    from_: From = None,
     verbose: args.Verbose = False,
     debug: args.Debug = False,
 ) -> None:
@@ -111,40 +122,54 @@ def run(  # noqa: PLR0913  # one parameter per flag
     --json as an object, too, whose finish_reason is "cancelled"), and the exit
     code is 130. A second Ctrl-C ends at once.
 
+    A question comes from --text, or with --from a manifest, which has it whole; where
+    the answer is then another one, the exit code is 1.
+
     Other exit codes: 0, 2 for what you can mend, 1 for the rest.
     """
     with reporting(debug=debug), Interruptible() as interrupt:
         if logprobs is not None and not json:
             raise InputError(f"--logprobs {logprobs}: they are part of --json; give that, too")
-        question = _question(text)
-        changes = Changes(set_, insert, replace, remove, plugin, allow_outside)
-        loaded = changes.load(
-            pipeline, Sampling(temperature, top_k, top_p, no_sample), media=bool(image or video)
+        flags = Flags(
+            pipeline,
+            text,
+            image or [],
+            video or [],
+            system,
+            max_new_tokens,
+            Sampling(temperature, top_k, top_p, no_sample),
+            seed,
+            stop or [],
         )
+        question = flags.question() if from_ is None else flags.again(from_)
+        looks = Inside(tap, record, replay, replay_ports).looks(quiet=json)
+        changes = Changes(set_, insert, replace, remove, plugin, allow_outside)
+        loaded = question.load(changes, wait=replay is not None, taps=looks.ports)
+        settings = question.settings if logprobs is None else {"logprobs": logprobs}
         stream = loaded.stream(
-            question,
-            images=image or [],
-            videos=video or [],
-            system=system,
-            max_new_tokens=max_new_tokens,
-            seed=seed,
-            stop=stop or None,
-            logprobs=logprobs,
+            question.request, observer=looks.observer, **{**question.settings, **settings}
         )
         interrupt.cancel = stream.cancel
+        # Between the pieces of a reply, what --tap says could not be read.
+        whole = no_stream or bool(tap)
         with stream:
-            show_pieces(stream, quiet=no_stream or json)
+            show_pieces(stream, quiet=whole or json)
         reply = stream.reply
+        difference = question.compared(reply)
         if json:
-            print_json(reply)
-        elif no_stream:
+            print_json(reply, looks.to_dict() | reproduced(question, difference))
+        elif whole:
             say(reply.text)
         if not json:
             say("\n")
         if verbose:
             remark(summary(reply))
+        if from_ is not None:
+            say_compared(reply, difference)
         if interrupt.pressed:
             raise typer.Exit(INTERRUPTED)
+        if difference is not None:
+            raise typer.Exit(FAULT)
 
 
 def show_pieces(stream: Stream, *, quiet: bool) -> None:
@@ -162,11 +187,11 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def print_json(reply: Reply) -> None:
-    """Print a reply as one JSON object."""
+def print_json(reply: Reply, more: Mapping[str, Any]) -> None:
+    """Print a reply as one JSON object. more: what it says besides."""
     import json
 
-    say(json.dumps(reply.to_dict(), ensure_ascii=False) + "\n")
+    say(json.dumps(reply.to_dict() | dict(more), ensure_ascii=False) + "\n")
 
 
 def summary(reply: Reply) -> str:
@@ -186,11 +211,3 @@ def summary(reply: Reply) -> str:
         f"seed {reply.seed}",
     ]
     return ", ".join(parts)
-
-
-def _question(text: str) -> str:
-    """What `--text` says; stdin without the newline that ends it."""
-    if text != STDIN:
-        return text
-    with decoding():
-        return sys.stdin.read().removesuffix("\n")

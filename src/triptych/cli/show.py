@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,10 +16,13 @@ from triptych.cli.terminal import Waiting
 if TYPE_CHECKING:
     from triptych.core.config.spec import PipelineSpec
 
+TRACE = "One run"
+
 EXAMPLES = args.examples(
     ("What does the built-in model do?", "triptych show"),
     ("Write a pipeline of your own, to edit:", "triptych show > my.yaml"),
     ("A drawing for a page that renders Mermaid:", "triptych show my.yaml --mermaid"),
+    ("What happens in one run, and how long does it take?", "triptych show --trace"),
 )
 
 
@@ -43,6 +47,49 @@ def show(  # noqa: PLR0913  # one parameter per flag
             rich_help_panel=args.OUTPUT,
         ),
     ] = False,
+    trace: Annotated[
+        bool,
+        typer.Option(
+            "--trace",
+            metavar=args.NO_VALUE,
+            help="Run it once, and print when each stage ran, how long, and what it handed on.",
+            rich_help_panel=TRACE,
+        ),
+    ] = False,
+    trace_json: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write that run for chrome://tracing or Perfetto, too.",
+            rich_help_panel=TRACE,
+        ),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="With --trace: the question (default: one about the picture).",
+            rich_help_panel=TRACE,
+        ),
+    ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="With --trace: a picture to ask about (default: a drawn one, where the pipeline "
+            "looks at pictures); may be repeated.",
+            rich_help_panel=TRACE,
+        ),
+    ] = None,
+    max_new_tokens: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="With --trace: the longest reply, in tokens.",
+            rich_help_panel=TRACE,
+        ),
+    ] = 16,
     set_: args.Set = None,
     insert: args.Insert = None,
     replace: args.Replace = None,
@@ -53,18 +100,25 @@ def show(  # noqa: PLR0913  # one parameter per flag
 ) -> None:
     """Print the resolved pipeline as YAML that runs, with the data flow in comments below.
 
+    With --trace, print one real run instead: stages, times, shapes, dtypes and bytes.
+
     Every default is filled in. Relative paths start at its root, so the text may
     be saved anywhere; files outside of that then need --allow-outside. No weights are
-    loaded.
+    loaded but for --trace.
     """
     with reporting(debug=debug):
+        changes = Changes(set_, insert, replace, remove, plugin, allow_outside)
+        if trace or trace_json:
+            from triptych.cli.trace import show_trace
+
+            show_trace(pipeline, changes, text, image or [], max_new_tokens, trace_json)
+            return
         with Waiting(f"resolving {pipeline}"):
             from triptych.cli.flow import flow_of, lines_of
             from triptych.cli.mermaid import drawing
             from triptych.core.assembly import assemble
             from triptych.core.config.resolved import resolved
 
-            changes = Changes(set_, insert, replace, remove, plugin, allow_outside)
             spec = changes.spec(pipeline)
             flow = flow_of(assemble(spec))
             if mermaid:

@@ -31,6 +31,7 @@ VERBS = {
     "plugins": Verb("plugins:plugins", INSPECT),
     "schema": Verb("schema:schema", INSPECT),
     "bench": Verb("bench:bench", INSPECT),
+    "diff": Verb("diff:diff", INSPECT),
     "ablate": Verb("ablate:ablate", INSPECT),
     "doctor": Verb("doctor:doctor", INSPECT),
     "new-plugin": Verb("new_plugin:new_plugin", EXTEND),

@@ -211,6 +211,12 @@ class _Comparison:
                 "was cut into other slices, or ended earlier"
             )
         found.rows = list(self._rows.values())
+        if not found.rows and found.parting is None:
+            mine, theirs = (", ".join(one.port_names) for one in (self.here, self.there))
+            raise RecordingError(
+                f"there is nothing to compare: {self.here.folder} has {mine or 'no port'}, and "
+                f"{self.there.folder} has {theirs or 'no port'}, of other tokens or ports"
+            )
         return found
 
     def _add(self, tensor: Tensor, walk: Pass, other: tuple[Array, str]) -> None:

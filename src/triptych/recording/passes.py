@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from triptych.core.observer import CORE, Moment
 from triptych.core.ports import When
@@ -23,6 +23,11 @@ class Passes:
         self._last: tuple[int, When, int] | None = None
         self._count = 0
         self.now: Pass | None = None
+
+    @property
+    def labels(self) -> Collection[str]:
+        """Of all stages."""
+        return self._order.keys()
 
     def enter(self, moment: Moment) -> tuple[Pass, bool]:
         """The pass of a moment, and whether it is a new one."""

@@ -58,6 +58,11 @@ class Replay(Observer):
             self._plan = Plan(wiring, self.recording, self._names)
         return self._plan
 
+    @property
+    def skipped(self) -> list[str]:
+        """The labels of the stages that were not run, in their order; known once it has begun."""
+        return [] if self._plan is None else self._plan.skipped
+
     def instead(self, moment: Moment) -> Mapping[str, Array] | None:
         """See `Observer`. Raises RecordingError for a step that was not recorded."""
         assert self._plan is not None  # noqa: S101 - `begin` made it

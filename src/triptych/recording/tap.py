@@ -87,8 +87,10 @@ class Tap(Observer):
     ports: their names. seen: what it noted, in order. told: called with each, as it comes.
     """
 
+    ports: tuple[str, ...]
+
     def __init__(self, ports: Iterable[str], told: Callable[[Seen], None] | None = None) -> None:
-        self.ports = list(ports)
+        self.ports = tuple(ports)
         self.seen: list[Seen] = []
         self._told = told
         self._passes: Passes | None = None
