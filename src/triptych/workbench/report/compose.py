@@ -22,6 +22,7 @@ from triptych.workbench.results import Results, ScoreKind
 from triptych.workbench.statistics.bootstrap import SEED
 from triptych.workbench.statistics.comparison import Comparison, Correction, Difference
 from triptych.workbench.statistics.draws import cluster_of, tasks_of
+from triptych.workbench.statistics.estimate import Estimate
 
 CORRECTIONS: Mapping[Correction, str] = {
     "holm": "Holm",
@@ -33,6 +34,8 @@ MARKS: Mapping[Verdict, str] = {"better": "▲", "worse": "▼", "same": "=", "u
 FEW_CLUSTERS = 20
 """Below it t intervals are rough where clusters differ in size (Cameron and Miller 2015)."""
 ERRORS_SHOWN = 5
+NAMED = 5
+"""Arms that a finding names one by one; the table has them all."""
 
 
 def compose(results: Results, comparison: Comparison) -> Report:
@@ -99,22 +102,23 @@ def _finding(comparison: Comparison, score: ScoreKind, results: Results) -> Find
         if (difference := comparison.difference(arm.name, score.name))
     ]
     if not found:
-        return Finding(score.name, "Nothing to compare with the base.", "")
-    told = list[str]()
-    verdict: Verdict = "unsure"
-    for kind in ("worse", "better"):
+        return Finding(score.name, (("", "Nothing to compare with the base."),))
+    told = list[tuple[Verdict, str]]()
+    for kind, word in (("worse", "Worse"), ("better", "Better")):
         those = [difference for difference in found if difference.verdict == kind]
+        those.sort(key=lambda difference: -abs(difference.estimate.mean))
         if those:
-            verdict = verdict if verdict == "worse" else kind
-            told.append(f"{kind.capitalize()}: {', '.join(_named(d, digits) for d in those)}.")
+            named = [_named(difference, digits) for difference in those[:NAMED]]
+            if len(those) > NAMED:
+                named.append(f"and {counted(len(those) - NAMED, 'other')}")
+            told.append((those[0].verdict, f"{word}: {', '.join(named)}."))
     unsure = [difference for difference in found if difference.verdict == "unsure"]
     if unsure:
-        told.append(_not_told(unsure, digits, others=len(unsure) < len(found)))
+        told.append(("unsure", _not_told(unsure, digits, others=len(unsure) < len(found))))
     same = [difference.arm for difference in found if difference.verdict == "same"]
     if same:
-        verdict = verdict if len(same) < len(found) else "same"
-        told.append(f"The same on every question: {', '.join(same)}.")
-    return Finding(score.name, " ".join(told), verdict)
+        told.append(("same", f"The same on every question: {', '.join(same)}."))
+    return Finding(score.name, tuple(told))
 
 
 def _named(difference: Difference, digits: int) -> str:
@@ -153,59 +157,57 @@ def _arms(results: Results, comparison: Comparison) -> Table:
 
 
 def _score(results: Results, comparison: Comparison, score: ScoreKind) -> Table:
-    method = comparison.method
-    sure, digits = percent(1 - method.alpha), digits_of(comparison, score)
-    exact = any(
-        difference.mcnemar
-        for difference in comparison.differences
-        if difference.score.name == score.name
-    )
-    header = (
-        "arm",
-        "mean",
-        sure,
-        "difference",
-        sure,
-        "bootstrap",
-        "p",
-        f"p ({CORRECTIONS[method.correction]})",
-        *(("McNemar", "won : lost") if exact else ()),
-        "detectable",
-        "questions",
-        "clusters",
-    )
+    method, digits = comparison.method, digits_of(comparison, score)
+    sure = percent(1 - method.alpha)
+    arms = [arm.name for arm in results.arms]
+    levels = [level for arm in arms if (level := comparison.level(arm, score.name))]
+    found = [comparison.difference(level.arm, score.name) for level in levels]
+    binary = any(difference and difference.mcnemar for difference in found)
+    samples = [
+        _sample((difference or level).estimate)
+        for level, difference in zip(levels, found, strict=True)
+    ]
+    varies = len(set(samples)) > 1
+    header = ["arm", "mean", sure, "difference", sure, "bootstrap", "p"]
+    header += [f"p ({CORRECTIONS[method.correction]})", *(["McNemar"] if binary else [])]
+    header += ["detectable", *(["questions"] if varies else [])]
     rows = list[Row]()
-    for arm in results.arms:
-        level = comparison.level(arm.name, score.name)
-        if level is None:
-            continue
-        found = level.estimate
-        cells = [arm.name, plain(found.mean, digits), span(found.low, found.high, digits)]
-        difference = comparison.difference(arm.name, score.name)
+    for level, difference, sample in zip(levels, found, samples, strict=True):
+        mean = level.estimate
+        cells = [level.arm, plain(mean.mean, digits), span(mean.low, mean.high, digits)]
         if difference is None:
-            nothing = [NOTHING] * (len(header) - len(cells) - 2)
-            rows.append(Row((*cells, *nothing, str(found.items), str(found.clusters))))
-            continue
-        rows.append(Row((*cells, *_differs(difference, digits, exact=exact)), difference.verdict))
-    note = f"Paired differences from {comparison.base}, question by question."
-    return Table(f"{score.name} ({direction(score)})", header, tuple(rows), note=note)
+            cells += [NOTHING] * (len(header) - len(cells) - varies)
+        else:
+            cells += _differs(difference, digits, binary=binary)
+        cells += [sample] if varies else []
+        rows.append(Row(tuple(cells), difference.verdict if difference else ""))
+    note = f"Differences from {comparison.base} are paired, question by question"
+    note += "." if varies or not samples else f": {samples[0]}."
+    if any(level.estimate.items > level.estimate.clusters for level in levels):
+        note += " Questions: how many, in how many clusters."
+    if binary:
+        note += " McNemar: in brackets, answers that only the arm, and only the base got right."
+    return Table(f"{score.name} ({direction(score)})", tuple(header), tuple(rows), note=note)
 
 
-def _differs(difference: Difference, digits: int, *, exact: bool) -> Iterator[str]:
-    found = difference.estimate
+def _differs(difference: Difference, digits: int, *, binary: bool) -> Iterator[str]:
+    found, mcnemar = difference.estimate, difference.mcnemar
     yield f"{signed(found.mean, digits)} {MARKS[difference.verdict]}".rstrip()
     yield span(found.low, found.high, digits, sign=True)
     low, high = difference.bootstrap or (None, None)
     yield span(low, high, digits, sign=True)
     yield chance(difference.p)
     yield chance(difference.corrected)
-    if exact:
-        mcnemar = difference.mcnemar
-        yield chance(mcnemar.p if mcnemar else None)
-        yield f"{mcnemar.wins} : {mcnemar.losses}" if mcnemar else NOTHING
+    if binary:
+        yield f"{chance(mcnemar.p)} ({mcnemar.wins} : {mcnemar.losses})" if mcnemar else NOTHING
     yield plain(difference.smallest, digits)
-    yield str(found.items)
-    yield str(found.clusters)
+
+
+def _sample(found: Estimate) -> str:
+    """``120``, or ``120 in 40`` clusters."""
+    if found.items == found.clusters:
+        return f"{found.items:,}"
+    return f"{found.items:,} in {found.clusters:,}"
 
 
 def _tasks(results: Results, comparison: Comparison) -> Iterator[Table]:

@@ -30,11 +30,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence or two about one score. verdict: the strongest that it tells."""
+    """What there is to say about one score: sentences, each with the verdict that it tells."""
 
     score: str
-    text: str
-    verdict: Verdict
+    told: tuple[tuple[Verdict, str], ...]
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return " ".join(text for _, text in self.told)
 
 
 @dataclass(frozen=True)
