@@ -189,7 +189,7 @@ def test_the_example_line_is_one_that_a_sweep_takes(triptych, tmp_path, kind, ke
 
     (found,) = json.loads(triptych("plugins", name, "--json").out)["components"]
     item = YAML(typ="safe").load(found["example"])[key]
-    (tmp_path / "...").touch()
+    (tmp_path / "questions.jsonl").touch()
     here = Paths(root=tmp_path, here=tmp_path)
     node = node_of(item[0] if key == "metrics" else item, Where(key))
     part = Builder(Catalog(), here).part(parse_item(node, kind, Where(key)), kind)

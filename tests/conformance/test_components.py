@@ -75,6 +75,9 @@ ELSEWHERE = {
         "torch_vision_encoder",
     ): "needs a checkpoint and torch: tests/end_to_end/test_swapped_parts.py",
     ("strategies", "draft"): "needs a second pipeline: tests/core/test_draft.py",
+    ("datasets", "jsonl"): "needs a file: tests/plugins/datasets/test_jsonl.py",
+    ("datasets", "image_folder"): "needs files: tests/plugins/datasets/test_image_folder.py",
+    ("datasets", "hf_dataset"): "needs files: tests/plugins/datasets/test_hf_dataset.py",
 }
 """What cannot be checked by itself, and where it is."""
 

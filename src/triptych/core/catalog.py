@@ -39,7 +39,10 @@ BUILT_IN: dict[Kind, tuple[str, ...]] = {
         "triptych.export.idefics3.manifest",
         "triptych.export.text.manifest",
     ),
-    "datasets": ("triptych.models.sketch.manifest",),
+    "datasets": (
+        "triptych.plugins.datasets.manifest",
+        "triptych.models.sketch.manifest",
+    ),
     "metrics": ("triptych.plugins.metrics.manifest",),
 }
 """The manifests of what ships with Triptych, by the kind they offer."""
