@@ -25,6 +25,9 @@ PROVIDERS = {
 }
 """Short names of ONNX Runtime's execution providers; full names are taken as well."""
 
+THREADS = "TRIPTYCH_THREADS"
+"""The environment variable that says what `threads: auto` means, where processes share cores."""
+
 _LEAST_ON_DEMAND = 64 * 2**20
 """Bytes of weights from which on it pays to open a graph only when it is needed."""
 
@@ -124,7 +127,13 @@ def _spare_memory(options: Any) -> None:
 
 
 def cpu_threads() -> int:
-    """How many threads `threads: auto` means: the cores this process may use, at most 16."""
+    """How many threads `threads: auto` means: the cores this process may use, at most 16.
+
+    The environment variable `THREADS` says another number.
+    """
+    given = os.environ.get(THREADS, "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(available or 1, 16))
 
