@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from triptych import testing
+    from triptych import recording, testing
     from triptych.core.component import Component
     from triptych.core.config.errors import ConfigError
     from triptych.core.dataset import Dataset, Item
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from triptych.core.hookspecs import hookimpl
     from triptych.core.metric import Answer, Base, Metric
     from triptych.core.needs import carried, carrying
+    from triptych.core.observer import Moment, Observer
     from triptych.core.paths import FilePath
     from triptych.core.pipeline import Pipeline, load
     from triptych.core.ports import CachePair, Port, When
@@ -49,6 +50,8 @@ __all__ = [
     "Media",
     "Message",
     "Metric",
+    "Moment",
+    "Observer",
     "Pipeline",
     "PluginError",
     "Port",
@@ -69,6 +72,7 @@ __all__ = [
     "carrying",
     "hookimpl",
     "load",
+    "recording",
     "testing",
 ]
 
@@ -88,6 +92,8 @@ _HOMES = {
     "Item": "dataset",
     "Media": "prompt",
     "Message": "request",
+    "Moment": "observer",
+    "Observer": "observer",
     "Metric": "metric",
     "Pipeline": "pipeline",
     "PluginError": "errors",
@@ -114,8 +120,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use (PEP 562)."""
-    if name == "testing":
-        return import_module("triptych.testing")
+    if name in ("recording", "testing"):
+        return import_module(f"triptych.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'triptych' has no attribute {name!r}")
     value = getattr(import_module(f"triptych.core.{_HOMES[name]}"), name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from triptych.cli.terminal import Waiting
 if TYPE_CHECKING:
     from triptych.core.config.spec import PipelineSpec
     from triptych.core.pipeline import Pipeline
+    from triptych.core.wired import Wiring
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,12 @@ class Changes:
         media: bool = False,
         taps: Sequence[str] = (),
         check: Callable[[PipelineSpec], None] | None = None,
+        skips: Callable[[Wiring], Collection[str]] | None = None,
     ) -> Pipeline:
         """The pipeline, loaded. media: some will come, so nothing waits for the first.
 
-        taps: ports that will be looked at. check: called with what is to be loaded.
+        taps: ports that will be looked at. check: called with what is to be loaded. skips: says
+        which stages will not be run, by label.
         Raises ConfigError and GraphError, InputError for a tap that is no port.
         """
         begin = time.perf_counter()
@@ -96,7 +99,7 @@ class Changes:
                 session = spec.session.model_copy(update={"preload": True})
                 spec = replace(spec, session=session)
             assembly = assemble(spec, taps=taps)
-            assembly.begin()
+            assembly.begin(without=() if skips is None else skips(assembly.wiring))
             # Imported while the weights are being read.
             from triptych.core.pipeline import Pipeline
 

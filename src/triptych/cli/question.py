@@ -17,6 +17,7 @@ from triptych.cli.terminal import decoding, remark
 from triptych.core.errors import InputError
 
 if TYPE_CHECKING:
+    from triptych.cli.inside import Looks
     from triptych.core.config.spec import PipelineSpec
     from triptych.core.pipeline import Pipeline
     from triptych.core.reply import Reply
@@ -105,15 +106,16 @@ class Question:
     sampling: Sampling
     again: Again | None = None
 
-    def load(self, changes: Changes, *, wait: bool, taps: Sequence[str]) -> Pipeline:
-        """The pipeline. wait: what pictures alone need is read when the first one comes.
+    def load(self, changes: Changes, looks: Looks) -> Pipeline:
+        """The pipeline, for what looks at the answer; stages that it stands in for are not loaded.
 
         Says what is not as it was recorded. Raises what loading raises.
         """
-        again = self.again
-        media = not wait and bool(self.request.images or self.request.videos)
+        again, taps = self.again, looks.ports
+        media = bool(self.request.images or self.request.videos)
+        skips = None if looks.replay is None else looks.replay.skips
         if again is None:
-            return changes.load(self.pipeline, self.sampling, media=media, taps=taps)
+            return changes.load(self.pipeline, self.sampling, media=media, taps=taps, skips=skips)
 
         def check(spec: PipelineSpec) -> None:
             if not changes.allow_outside:
@@ -133,7 +135,7 @@ class Question:
             changes.plugin,
             allow_outside=True,
         )
-        return outside.load(self.pipeline, media=media, taps=taps, check=check)
+        return outside.load(self.pipeline, media=media, taps=taps, check=check, skips=skips)
 
     def compared(self, reply: Reply) -> FirstDifference | None:
         """Where the reply leaves the recorded one."""

@@ -144,7 +144,7 @@ def run(  # noqa: PLR0913  # one parameter per flag
         question = flags.question() if from_ is None else flags.again(from_)
         looks = Inside(tap, record, replay, replay_ports).looks(quiet=json)
         changes = Changes(set_, insert, replace, remove, plugin, allow_outside)
-        loaded = question.load(changes, wait=replay is not None, taps=looks.ports)
+        loaded = question.load(changes, looks)
         settings = question.settings if logprobs is None else {"logprobs": logprobs}
         stream = loaded.stream(
             question.request, observer=looks.observer, **{**question.settings, **settings}

@@ -63,12 +63,19 @@ class Assembly:
         given = self.spec.session.max_context
         return given or min(self.processor.max_context or LONGEST_DEFAULT, LONGEST_DEFAULT)
 
-    def begin(self) -> None:
-        """Begin to read the weights, in threads that `load` waits for. Safe to call twice."""
+    def begin(self, *, without: Collection[str] = ()) -> None:
+        """Begin to read the weights, in threads that `load` waits for. Safe to call twice.
+
+        without: labels of stages that somebody stands in for; theirs are not read.
+        """
         if not self._begun:
             self._begun.extend(
                 begin_loading(
-                    [(part, stage, self._runtime(part.label)) for part, stage in self.stages]
+                    [
+                        (part, stage, self._runtime(part.label))
+                        for part, stage in self.stages
+                        if part.label not in without
+                    ]
                 )
             )
 

@@ -143,7 +143,7 @@ class Pipeline:
         request: the user's text, or a `Request`, which then says everything but `settings`.
         messages, images, videos, system: see `Request`.
         observer: sees what the stages write for this reply, or stands in for some of them; such as
-        `triptych.Recorder`, `triptych.Tap` and `triptych.Replay`. The prompt is then forwarded
+        the `Recorder`, `Tap` and `Replay` of `triptych.recording`. The prompt is then forwarded
         whole, whatever is known of it.
         settings: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `no_sample`, `sampler` (a
         chain such as ``[{"temperature": 0.3}, "draw"]``), `seed`, `stop` (strings that end the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -10,8 +10,11 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from triptych.core.catalog import Catalog
+from triptych.core.config.load import load_spec
 from triptych.core.config.resolved import resolved
 from triptych.core.config.spec import PipelineSpec
+from triptych.core.pipeline import Pipeline
 from triptych.core.reply import Reply
 from triptych.core.request import Request
 from triptych.recording import manifest as now
@@ -133,6 +136,36 @@ class Again:
         found = {**now.digests(spec), **now.plugins(spec)}
         for name in dict.fromkeys([*was, *found]):
             yield name, was.get(name), found.get(name)
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """An answer that was made again. differences: what is not as it was, a line each.
+
+    first_difference: where its tokens leave the recorded ones; None: they are the same.
+    """
+
+    reply: Reply
+    differences: tuple[str, ...]
+    first_difference: FirstDifference | None
+
+
+def reproduce(
+    source: str | Path, *, plugins: Sequence[str | Path] = (), allow_outside: bool = False
+) -> Reproduction:
+    """Make a recorded answer again.
+
+    source: a manifest, or the folder of a recording. plugins: files as in `triptych.load`.
+    allow_outside: read files outside of the pipeline's folder, though they were changed.
+    Raises RecordingError, and what loading and asking raise.
+    """
+    again = Again(source)
+    catalog = Catalog([Path(plugin) for plugin in plugins])
+    spec = load_spec(again.config, catalog=catalog, allow_outside=True)
+    if not allow_outside:
+        again.check_files(spec)
+    reply = Pipeline(spec).generate(again.request, **again.settings)
+    return Reproduction(reply, tuple(again.differences(spec)), again.first_difference(reply))
 
 
 def _changed(was: Mapping[str, Any], found: Mapping[str, Any], text: str) -> Iterator[str]:

@@ -188,36 +188,40 @@ class _Comparison:
                 found.notes.append(f"{one.folder} is partial: its run did not come to its end")
         self._find_alone()
         found.parting = self._parting()
-        if self.here.media != self.there.media:
-            digests = [{item.digest for item in one.media} for one in (self.here, self.there)]
-            if digests[0] != digests[1]:
-                found.notes.append("the pictures, or how they were prepared, are not the same")
+        mine, theirs = ({item.digest for item in one.media} for one in (self.here, self.there))
+        if mine != theirs:
+            found.notes.append("the pictures, or how they were prepared, are not the same")
+        self._walk()
+        found.rows = list(self._rows.values())
+        if not found.rows and found.parting is None:
+            names = [", ".join(one.port_names) or "no port" for one in (self.here, self.there)]
+            raise RecordingError(
+                f"there is nothing to compare: {self.here.folder} has {names[0]}, and "
+                f"{self.there.folder} has {names[1]}, of other tokens or ports"
+            )
+        return found
+
+    def _walk(self) -> None:
+        """Compare every tensor that has one beside it, up to where the tokens part."""
         passes = {walk.number: walk for walk in self.here.passes}
+        common, parting = set(self.there.port_names), self.found.parting
         missing = 0
         for tensor in self.here.tensors:
-            if not self._wanted(tensor.port) or tensor.port not in self.there.port_names:
-                continue
             walk = passes[tensor.number]
-            if found.parting is not None and _later(walk, found.parting):
+            if not self._wanted(tensor.port) or tensor.port not in common:
+                continue
+            if parting is not None and _later(walk, parting):
                 continue
             other = self._other(tensor, walk)
             if other is None:
                 missing += 1
-                continue
-            self._add(tensor, walk, other)
+            else:
+                self._add(tensor, walk, other)
         if missing:
-            found.notes.append(
+            self.found.notes.append(
                 f"{missing} tensors of {self.here.folder} have none beside them: the other run "
                 "was cut into other slices, or ended earlier"
             )
-        found.rows = list(self._rows.values())
-        if not found.rows and found.parting is None:
-            mine, theirs = (", ".join(one.port_names) for one in (self.here, self.there))
-            raise RecordingError(
-                f"there is nothing to compare: {self.here.folder} has {mine or 'no port'}, and "
-                f"{self.there.folder} has {theirs or 'no port'}, of other tokens or ports"
-            )
-        return found
 
     def _add(self, tensor: Tensor, walk: Pass, other: tuple[Array, str]) -> None:
         mine = self.here.array(tensor)

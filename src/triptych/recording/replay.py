@@ -58,6 +58,10 @@ class Replay(Observer):
             self._plan = Plan(wiring, self.recording, self._names)
         return self._plan
 
+    def skips(self, wiring: Wiring) -> list[str]:
+        """The labels of the stages that are not run. Raises RecordingError where there is none."""
+        return self.plan(wiring).skipped
+
     @property
     def skipped(self) -> list[str]:
         """The labels of the stages that were not run, in their order; known once it has begun."""
