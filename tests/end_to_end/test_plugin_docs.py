@@ -11,6 +11,7 @@ import pytest
 
 from tests.core.environments import SOURCE
 from tests.end_to_end.sites import install
+from triptych import Item, Request
 from triptych.cli.main import main
 from triptych.cli.plugin_files import TEMPLATES
 from triptych.core.config.load import load_spec
@@ -59,7 +60,7 @@ def test_the_tests_of_the_pages_pass(folder):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     tests = {title for page in PAGES for title, _ in blocks(page, "python") if "test_" in title}
-    assert len(tests) == len(TEMPLATES)  # one a kind, but for metrics, and that of all kinds
+    assert len(tests) == len(TEMPLATES) + 1  # one a kind, and that of all kinds
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -119,10 +120,31 @@ def test_every_check_and_order_is_in_the_pages():
         assert f"| `{order}` | " in sampling
 
 
-def test_every_sampler_is_on_the_page_on_sampling():
+@pytest.mark.parametrize(
+    ("kind", "name"), [("samplers", "sampling"), ("datasets", "data"), ("metrics", "data")]
+)
+def test_every_component_is_on_the_page_of_its_kind(kind, name):
     from triptych.core.catalog import Catalog
 
     fill = runpy.run_path(str(DOCS / "components.py"))["on_page_markdown"]
-    page = fill((DOCS / "sampling.md").read_text(encoding="utf-8"))
-    for name in Catalog().names("samplers"):
-        assert f"| `{name}` | " in page
+    page = fill((DOCS / f"{name}.md").read_text(encoding="utf-8"))
+    for one in Catalog().names(kind):
+        assert f"| `{one}` | " in page
+
+
+def test_the_page_on_data_and_metrics_names_every_score():
+    from triptych.core.catalog import Catalog
+    from triptych.testing import answer
+
+    page = (DOCS / "data.md").read_text(encoding="utf-8")
+    item = Item("one", Request("How many?"), "3")
+    for name in Catalog().names("metrics"):
+        kind = Catalog().find("metrics", name).load()
+        metric = kind(kind.Settings()) if hasattr(kind, "Settings") else kind()
+        (row,) = [
+            line
+            for line in page.splitlines()
+            if line.startswith("| `") and f"`{name}`" in (line.split("|")[1])
+        ]
+        for score in metric(item, answer("3")):
+            assert f"`{score}`" in row.split("|")[2]
