@@ -35,7 +35,8 @@ class Moment:
     sequence: which one of the generation's. when: the phase.
     tokens: int64 [S], the ids that enter or are forwarded. source: int64 [S], the place of each
         among the tokens as they were given, before any was pruned.
-    rows: int64 [R], of which of these tokens logits are wanted; None on INPUT.
+    rows: int64 [R], of which of these tokens logits are wanted; None on INPUT. Of slices of which
+        none are, observers see no port with this axis: graphs compute a row that nobody reads.
     media: what enters; empty on SPAN. per_media: the stage's results belong to each item by
         itself. began: by `time.perf_counter`. seconds: that the stage took, once it has written.
 
@@ -122,7 +123,14 @@ class Watch:
             return
         if moment.seconds is None:
             moment.seconds = time.perf_counter() - moment.began
-        seen = {name: value for name, value in written.items() if self.wants([name])}
+        unwanted = moment.rows is not None and not len(moment.rows)
+        seen = {
+            port.name: written[port.name]
+            for port in moment.writes
+            if port.name in written
+            and self.wants([port.name])
+            and not (unwanted and "R" in port.axes)
+        }
         try:
             self.observer.saw(moment, on_cpu(seen))
         except Exception as error:  # noqa: BLE001 - others are in the same pass

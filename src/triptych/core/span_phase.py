@@ -17,6 +17,8 @@ from triptych.core.sequence import Sequence
 from triptych.core.stage_call import Feeds, call
 from triptych.core.wired import INPUT_PORTS, SPAN_PORTS, TABLE_PORTS, Wired, Wiring
 
+_NO_ROWS = np.zeros(0, np.int64)
+
 
 class SpanPhase:
     """The SPAN stages of a pipeline. caches: by the label of each stage that keeps one.
@@ -72,7 +74,7 @@ class SpanPhase:
         seen: dict[int, Seen] = {}
         watch = sequence.watch
         for wired in self._stages[:stages]:
-            moment = None if watch is None else _moment(wired, sequence, ports)
+            moment = None if watch is None else _moment(wired, sequence, ports, rows)
             written = None if watch is None or moment is None else watch.instead(moment)
             if written is None:
                 feeds = self._feeds.of(wired, ports, lengths)
@@ -134,11 +136,12 @@ class SpanPhase:
         return sequence.caches[label]
 
 
-def _moment(wired: Wired, sequence: Sequence, ports: Mapping[str, Array]) -> Moment:
-    """Where a stage is called in a slice, for who watches the sequence."""
+def _moment(wired: Wired, sequence: Sequence, ports: Mapping[str, Array], rows: int) -> Moment:
+    """Where a stage is called in a slice, for who watches the sequence. rows: that are wanted."""
     writes = tuple(write.port for write in wired.writes)
-    tokens, source, rows = ports["input_ids"], ports["source"], ports["logit_index"]
-    return Moment(wired.label, writes, sequence, When.SPAN, tokens, source, rows)
+    wanted = ports["logit_index"] if rows else _NO_ROWS
+    tokens, source = ports["input_ids"], ports["source"]
+    return Moment(wired.label, writes, sequence, When.SPAN, tokens, source, wanted)
 
 
 def is_text(sequence: Sequence, token: int) -> bool:

@@ -14,15 +14,21 @@ import numpy as np
 
 from triptych.core.config.digests import sha256
 from triptych.core.request import Request
+from triptych.recording.index import RecordingError
+
+_SHOWN = ("image", "video")
+"""Keys of a message's part that hold a medium."""
 
 FOLDER = "media"
 """Of a recording: where copies lie."""
 
+_PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
+
 LARGEST = 64 * 2**20
 """Bytes up to which a video is copied; of a larger one, and of a folder, the path is noted."""
 
-KEY = "kept"
-"""What marks a medium in a manifest."""
+KEY, UNKEPT = "kept", "unkept"
+"""What marks a medium in a manifest, and one that is of no kind that can be kept."""
 
 
 @dataclass
@@ -30,7 +36,7 @@ class Keeper:
     """Copies the media of one request to a recording's folder.
 
     Each becomes ``{"kept": "media/0.png", "sha256": ...}``, or what is not copied
-    ``{"path": ..., "sha256": ...}``.
+    ``{"path": ..., "sha256": ...}``. Of what only its processor knows, the type is noted.
     """
 
     folder: Path
@@ -59,9 +65,10 @@ class Keeper:
             return self._file(Path(given))
         if isinstance(given, bytes | bytearray):
             return self._bytes(bytes(given), "")
-        if isinstance(given, list | tuple):
+        if isinstance(given, list):
             return [self.keep(one) for one in given]
-        return self._bytes(_as_png(given), ".png")
+        png = _as_png(given)
+        return {UNKEPT: type(given).__name__} if png is None else self._bytes(png, ".png")
 
     def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
         content = message.get("content")
@@ -72,10 +79,7 @@ class Keeper:
     def _part(self, part: Any) -> Any:
         if not isinstance(part, Mapping):
             return part
-        return {
-            key: self.keep(value) if key in ("image", "video") else value
-            for key, value in part.items()
-        }
+        return {key: self.keep(value) if key in _SHOWN else value for key, value in part.items()}
 
     def _file(self, path: Path) -> Any:
         if path.is_dir():
@@ -97,7 +101,10 @@ class Keeper:
 
 @dataclass
 class Finder:
-    """Finds the media of a manifest again. changed: what is not as it was, in words."""
+    """Finds the media of a manifest again. changed: what is not as it was, in words.
+
+    Raises RecordingError for what could not be kept.
+    """
 
     folder: Path
     changed: list[str] = field(default_factory=list)
@@ -120,6 +127,11 @@ class Finder:
             return [self.find(one) for one in said]
         if not isinstance(said, Mapping):
             return said
+        if UNKEPT in said:
+            raise RecordingError(
+                f"{self.folder}: the request showed a {said[UNKEPT]}, which could not be kept; "
+                "it cannot be made again"
+            )
         path = self.folder / said[KEY] if KEY in said else Path(said["path"])
         if not path.exists():
             self.changed.append(f"{path} is not there any more")
@@ -136,10 +148,7 @@ class Finder:
     def _part(self, part: Any) -> Any:
         if not isinstance(part, Mapping):
             return part
-        return {
-            key: self.find(value) if key in ("image", "video") else value
-            for key, value in part.items()
-        }
+        return {key: self.find(value) if key in _SHOWN else value for key, value in part.items()}
 
 
 def _of_folder(path: Path) -> str:
@@ -150,11 +159,15 @@ def _of_folder(path: Path) -> str:
     return hasher.hexdigest()
 
 
-def _as_png(given: Any) -> bytes:
-    """A PIL image or a uint8 array [height, width, 3], without loss."""
+def _as_png(given: Any) -> bytes | None:
+    """A PIL image or a uint8 array [height, width, 3], without loss; None for anything else."""
     from PIL import Image
 
-    image = given if isinstance(given, Image.Image) else Image.fromarray(np.asarray(given))
+    if isinstance(given, np.ndarray) and given.dtype == np.uint8:
+        given = Image.fromarray(given)
+    if not isinstance(given, Image.Image):
+        return None
+    image = given if given.mode in _PNG_MODES else given.convert("RGBA")
     content = BytesIO()
     image.save(content, "PNG")
     return content.getvalue()

@@ -126,6 +126,8 @@ class Replay(Observer):
             if port.name not in writers:
                 continue
             rows = moment.rows if "R" in port.axes else None
+            if rows is not None and not len(rows):
+                continue
             wanted = places if rows is None else [places[row] for row in rows.tolist()]
             found = self.recording.gathered(
                 moment.when.value, writers[port.name], port.name, wanted
