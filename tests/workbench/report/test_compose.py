@@ -91,11 +91,11 @@ def test_questions_by_themselves_have_the_exact_test():
     results = replace(results, questions=alone)
     report = compose(results, compare(results, resamples=99))
     assert "McNemar's test is the exact one." in report.method
-    assert "question by question: 30." in report.scores[0].note
+    assert "question by question: 30 questions." in report.scores[0].note
 
 
 def test_changes_read_as_yaml_would_have_them():
-    changes = {"sampler.top_p": 0.9, "insert after mrope": {"token_norm": 0.5}, "precision": "int4"}
+    changes = {"sampler.top_p": 0.9, "sampler": ["draw", {"top_k": 5}], "precision": "int4"}
     assert changes_of(changes) == (
-        'sampler.top_p: 0.9; insert after mrope: {"token_norm": 0.5}; precision: int4'
+        "sampler.top_p: 0.9; sampler: [draw, {top_k: 5}]; precision: int4"
     )

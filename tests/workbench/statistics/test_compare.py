@@ -8,7 +8,7 @@ import pytest
 
 from tests.workbench.synthetic import EXACT, made
 from triptych.workbench.results import Arm, Question, Results, Run, ScoreKind
-from triptych.workbench.statistics import compare
+from triptych.workbench.statistics import UnknownArm, based_on, compare
 
 QUICK = {"resamples": 99}
 
@@ -200,6 +200,19 @@ def test_shares_cover_what_they_claim_and_stay_within_0_and_1():
 def test_the_same_results_in_any_order_give_the_same_comparison():
     results = made({"base": 0, "arm": 0.1}, speeds={"base": 9, "arm": 8})
     assert compare(results) == compare(replace(results, runs=results.runs[::-1]))
+
+
+def test_any_arm_may_be_the_base():
+    results = made({"base": 0, "a": 0.2, "b": -0.1})
+    forth = compare(based_on(results, "a"), **QUICK)
+    back = compare(results, **QUICK)
+    assert forth.base == "a"
+    assert [d.arm for d in forth.differences if d.task is None] == ["base", "b"]
+    assert forth.difference("base", "exact_match").estimate.mean == pytest.approx(
+        -back.difference("a", "exact_match").estimate.mean
+    )
+    with pytest.raises(UnknownArm, match="no arm is called 'c'; there are 'base', 'a', 'b'"):
+        based_on(results, "c")
 
 
 @pytest.mark.parametrize("kept", [0, 1, 5, 130])

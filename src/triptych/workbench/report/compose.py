@@ -76,9 +76,12 @@ def direction(score: ScoreKind) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=str)
+    """On one line, as YAML would have it."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {_value(one)}' for key, one in value.items())}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_value, value))}]"
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _facts(results: Results, comparison: Comparison) -> Iterator[str]:
@@ -111,13 +114,13 @@ def _finding(comparison: Comparison, score: ScoreKind, results: Results) -> Find
             named = [_named(difference, digits) for difference in those[:NAMED]]
             if len(those) > NAMED:
                 named.append(f"and {counted(len(those) - NAMED, 'other')}")
-            told.append((those[0].verdict, f"{word}: {', '.join(named)}."))
+            told.append((those[0].verdict, f"{word}: {'; '.join(named)}."))
     unsure = [difference for difference in found if difference.verdict == "unsure"]
     if unsure:
         told.append(("unsure", _not_told(unsure, digits, others=len(unsure) < len(found))))
     same = [difference.arm for difference in found if difference.verdict == "same"]
     if same:
-        told.append(("same", f"The same on every question: {', '.join(same)}."))
+        told.append(("same", f"The same on every question: {'; '.join(same)}."))
     return Finding(score.name, tuple(told))
 
 
@@ -182,9 +185,11 @@ def _score(results: Results, comparison: Comparison, score: ScoreKind) -> Table:
         cells += [sample] if varies else []
         rows.append(Row(tuple(cells), difference.verdict if difference else ""))
     note = f"Differences from {comparison.base} are paired, question by question"
-    note += "." if varies or not samples else f": {samples[0]}."
-    if any(level.estimate.items > level.estimate.clusters for level in levels):
-        note += " Questions: how many, in how many clusters."
+    if varies:
+        note += ". Questions: how many, in how many clusters."
+    elif samples:
+        questions, _, clusters = samples[0].partition(" in ")
+        note += f": {questions} questions{clusters and f' in {clusters} clusters'}."
     if binary:
         note += " McNemar: in brackets, answers that only the arm, and only the base got right."
     return Table(f"{score.name} ({direction(score)})", tuple(header), tuple(rows), note=note)
@@ -227,7 +232,7 @@ def _tasks(results: Results, comparison: Comparison) -> Iterator[Table]:
                 level = comparison.level(arm.name, score.name, task)
                 difference = comparison.difference(arm.name, score.name, task)
                 cell = plain(level.estimate.mean if level else None, digits)
-                if difference:
+                if difference and difference.differing:
                     mark = MARKS[difference.verdict].replace("=", "")
                     cell += f" ({signed(difference.estimate.mean, digits)}{mark})"
                 cells.append(cell)

@@ -9,6 +9,16 @@ from triptych.workbench.extra import workbench_extra
 with workbench_extra("statistics need"):
     from triptych.workbench.statistics.compare import compare
     from triptych.workbench.statistics.comparison import Comparison, Difference, Level, Method
+    from triptych.workbench.statistics.draws import UnknownArm, based_on
     from triptych.workbench.statistics.power import smallest_effect
 
-__all__ = ["Comparison", "Difference", "Level", "Method", "compare", "smallest_effect"]
+__all__ = [
+    "Comparison",
+    "Difference",
+    "Level",
+    "Method",
+    "UnknownArm",
+    "based_on",
+    "compare",
+    "smallest_effect",
+]

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
+from triptych.core.errors import TriptychError
 from triptych.workbench.results import Question, Results
 from triptych.workbench.statistics.estimate import Floats, Labels
+
+
+class UnknownArm(TriptychError):
+    """No arm has that name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"no arm is called {name!r}; there are {', '.join(map(repr, known))}")
 
 
 def scores_of(results: Results, score: str) -> Floats:
@@ -25,6 +34,18 @@ def scores_of(results: Results, score: str) -> Floats:
         if np.isfinite(value):
             values[arms[run.arm], items[run.item], draws[run.seed, run.repeat]] = value
     return values
+
+
+def based_on(results: Results, arm: str) -> Results:
+    """The same results with another base, for two arms that are to be compared directly.
+
+    Raises UnknownArm.
+    """
+    chosen = [one for one in results.arms if one.name == arm]
+    if not chosen:
+        raise UnknownArm(arm, [one.name for one in results.arms])
+    others = [one for one in results.arms if one.name != arm]
+    return replace(results, arms=(*chosen, *others))
 
 
 def clusters_of(questions: Iterable[Question]) -> Labels:
