@@ -133,10 +133,15 @@ def _run(asked: Ablation, out: Path, engine: str) -> None:
     from triptych.workbench.runs.exports import write_all
     from triptych.workbench.runs.store import Store
 
+    if asked.isolated and engine != "local":
+        raise InputError(
+            f"times and memory are measured by processes of this machine that take turns; leave "
+            f"out --engine {engine}, or these metrics"
+        )
+    chosen = engine_named(engine)
     with Store(out) as store:
         with Counting("runs") as counting:
             try:
-                chosen = engine_named(engine)
                 asked.run(store, chosen, name=engine, progress=counting.update)
             except KeyboardInterrupt:
                 counting.stop()

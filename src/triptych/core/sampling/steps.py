@@ -31,7 +31,7 @@ class Choose(Protocol):
     """Picks the token: greedy, draw.
 
     One that takes random numbers says ``draws = True``, so that a strategy which ranks tokens
-    itself can refuse it.
+    itself can refuse it; so does such a warp, and an ablation asks it with each seed.
     """
 
     def __call__(self, candidates: Candidates, context: Context) -> int:

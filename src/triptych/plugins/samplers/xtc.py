@@ -30,6 +30,7 @@ class XTC:
         threshold: float = Field(0.1, gt=0, le=0.5)
 
     keeps_winner = False
+    draws = True
     neutral: ClassVar[Mapping[str, float]] = {"probability": 0.0}
 
     def __init__(self, settings: Settings) -> None:

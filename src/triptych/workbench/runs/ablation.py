@@ -32,6 +32,7 @@ from triptych.workbench.runs.seeds import leaves_nothing_to_chance
 from triptych.workbench.runs.store import Cell, Store
 from triptych.workbench.runs.task import Outcome, Task
 from triptych.workbench.sweep.arms import ArmPlan, plan_arms
+from triptych.workbench.sweep.names import text_of
 from triptych.workbench.sweep.parts import data_part, metric_parts
 from triptych.workbench.sweep.read import read_sweep
 from triptych.workbench.sweep.sweep import Sweep
@@ -82,7 +83,9 @@ class Ablation:
         scoring = Scoring(metrics)
         _check_memory(scoring, metrics)
         plans = plan_arms(sweep, catalog, allow_outside=allow_outside)
-        if scoring.isolates:
+        if not scoring.isolates:
+            _check_threads(plans, sweep)
+        else:
             plans = tuple(replace(plan, spec=_without_caches(plan.spec)) for plan in plans)
         return cls(
             sweep,
@@ -137,9 +140,14 @@ class Ablation:
         engine: where it is done, by that name; arms that measure times run in processes of this
         machine. An item that fails is a row that says so.
         """
+        with store.alone():
+            self._run(store, engine, name, progress)
+
+    def _run(self, store: Store, engine: Engine, name: str, progress: Progress | None) -> None:
         identity = identity_of(self.sweep, self.limit, self.plugins)
         check_same(store, identity, self.arms)
         self._store_questions(store)
+        store.note(self._about)
         session = store.begin_session(name, versions(), machine())
         total = store.count("items") * self.runs_per_item
         done = store.count("runs")
@@ -154,6 +162,22 @@ class Ablation:
                 if progress is not None:
                     progress(done, total)
 
+    @property
+    def _about(self) -> dict[str, str]:
+        """What a report says of how it was run."""
+        shares = "arms share pipelines, graphs and features of pictures"
+        if self.isolated:
+            shares = "each arm in a process of its own, which take turns; " + _caches(self.plans)
+        return {
+            "sweep": self.sweep.file.name,
+            "base": str(self.sweep.base.value),
+            "data": text_of(self.sweep.plain["data"]),
+            "metrics": ", ".join(part.label for part in self.metrics),
+            "seeds": ", ".join(map(str, self.sweep.seeds)),
+            "providers": ", ".join(self.plans[0].spec.session.providers),
+            "sharing": shares,
+        }
+
     def _outcomes(self, store: Store, arms: Collection[str], engine: Engine) -> Iterator[Outcome]:
         """What comes of all that is missing of some arms, in any order."""
         tasks = self._tasks(store, arms, embed=engine.elsewhere and not self.isolated)
@@ -167,7 +191,7 @@ class Ablation:
 
     @cached_property
     def groups(self) -> list[tuple[str, ...]]:
-        """Arms that are in memory together, in one process or, where times are measured, in many."""
+        """Arms that are in memory together: in one process, or in many where times are measured."""
         files = [(plan.name, files_and_sizes(plan.spec)) for plan in self.plans]
         base = files[0][1]
         if self.isolated:
@@ -255,9 +279,33 @@ class Ablation:
         store.add_questions(new)
 
 
+def _check_threads(plans: Sequence[ArmPlan], sweep: Sweep) -> None:
+    """Raises ConfigError where arms of one process want different numbers of threads."""
+    found = {plan.spec.session.threads for plan in plans if plan.spec.session.pool == "shared"}
+    if len(found) > 1:
+        places = [plan.spec.where("session.threads") for plan in plans]
+        where = next((one for one in places if one and one.source == str(sweep.file)), None)
+        raise ConfigError(
+            where or sweep.base.where,
+            "arms that share a process share its threads, and these want different numbers of them",
+            hint="threads change times, and no answers: add a metric such as tokens_per_second, "
+            "and each arm has a process of its own",
+        )
+
+
 def _copies(name: str, files: Files) -> Files:
     """An arm's files, told apart from those of others."""
     return {(name, path): size for path, size in files.items()}
+
+
+def _caches(plans: Sequence[ArmPlan]) -> str:
+    """Which arms find what an earlier request of theirs has left."""
+    keep = [
+        plan.name
+        for plan in plans
+        if plan.spec.session.feature_cache or plan.spec.session.prefix_cache
+    ]
+    return f"caches between requests are on in {', '.join(keep)}" if keep else "caches are off"
 
 
 def _check_memory(scoring: Scoring, metrics: Sequence[Part]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from triptych.core.config.digests import sha256
 from triptych.core.config.nodes import shown
+from triptych.core.config.reader import read_yaml
 from triptych.workbench.results import Arm
 from triptych.workbench.runs.store import Store, StoreError
 from triptych.workbench.sweep.sweep import Sweep
@@ -18,6 +19,9 @@ KEPT = "_sweep"
 
 _SHOWN = 5
 """Differences that a message names."""
+
+_LONGEST = 80
+"""Characters of a value in one."""
 
 
 def identity_of(
@@ -77,15 +81,21 @@ def _in_arms(old: Sequence[Arm], new: Sequence[Arm]) -> Iterator[str]:
         ]
         for name in files:
             yield f"arm {arm.name}: the file {name} has changed"
-        if before.config != arm.config:
-            lines = {*before.config.splitlines()} ^ {*arm.config.splitlines()}
-            first = min(lines, key=arm.config.find, default="").strip()
-            yield f"arm {arm.name}: its pipeline has changed ({first})"
+        for difference in _differences("", _document(before), _document(arm)):
+            yield f"arm {arm.name}: {difference}"
     for name in known:
         yield f"arm {name}: is gone"
+
+
+def _document(arm: Arm) -> Any:
+    node = read_yaml(arm.config, arm.name)
+    return None if node is None else node.plain()
 
 
 def _text(value: Any) -> str:
     if value is None:
         return "not there"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else shown(value)
+    if not isinstance(value, list | dict):
+        return shown(value)
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -260,7 +260,54 @@ class Store:
             for row in self.rows()
         )
         about = {name: value for name, value in self.about.items() if not name.startswith("_")}
-        return Results(self.arms, self.score_kinds, self.questions, runs, about)
+        return Results(self.arms, self.score_kinds, self.questions, runs, {**about, **self._where})
+
+    @property
+    def _where(self) -> dict[str, str]:
+        """With what and on which machines runs were made, and when that began."""
+        rows = self._db.execute("SELECT began, engine, versions, machine FROM sessions ORDER BY id")
+        sessions = [
+            (began, engine, json.loads(versions), json.loads(machine))
+            for began, engine, versions, machine in rows
+        ]
+        if not sessions:
+            return {}
+
+        def each(texts: Iterable[str]) -> str:
+            return "; ".join(dict.fromkeys(texts))
+
+        return {
+            "engine": each(engine for _, engine, _, _ in sessions),
+            "machine": each(
+                f"{machine['processor'] or machine['architecture']}, {machine['threads']} threads, "
+                f"{machine['memory'] / 2**30:.0f} GiB, {machine['system']}"
+                for _, _, _, machine in sessions
+            ),
+            "versions": each(
+                ", ".join(f"{name} {version}" for name, version in versions.items())
+                for _, _, versions, _ in sessions
+            ),
+            "begun": sessions[0][0],
+            "sessions": str(len(sessions)),
+        }
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, nobody else runs the same ablation. Raises StoreError where somebody does."""
+        try:
+            import fcntl
+        except ImportError:  # Where there is none, two that run the same lose time, and no more.
+            yield
+            return
+        with self.path.with_suffix(".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise StoreError(
+                    f"{self.path} is being filled by another process; wait for its end, or name "
+                    "another --out"
+                ) from error
+            yield
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from triptych.core.assembly import assemble
 from triptych.core.catalog import Catalog
-from triptych.core.config.errors import ConfigError, unknown
+from triptych.core.config.errors import ConfigError, Where, nearest, unknown
 from triptych.core.config.load import load_spec
 from triptych.core.config.locate import BUILT_IN
 from triptych.core.config.nodes import Node, shown
@@ -152,9 +152,10 @@ def pipeline_of(node: Node, folder: Path) -> str | Path:
 
 def _checked(draft: _Draft, sweep: Sweep, catalog: Catalog, *, allow_outside: bool) -> PipelineSpec:
     source = str(sweep.file)
+    pipeline = pipeline_of(draft.base, sweep.folder)
     try:
         spec = load_spec(
-            pipeline_of(draft.base, sweep.folder),
+            pipeline,
             catalog=catalog,
             overrides=draft.overrides,
             insert=() if draft.insert is None else draft.insert,
@@ -162,10 +163,15 @@ def _checked(draft: _Draft, sweep: Sweep, catalog: Catalog, *, allow_outside: bo
             remove=draft.remove,
             allow_outside=allow_outside,
         )
-        assemble(spec)
+        assemble(spec).check_caches()
     except ConfigError as error:
         if error.where.source == source:
             raise
+        if error.where == Where(str(pipeline)):  # There is no pipeline of that name.
+            near = error.nearest or nearest(str(draft.base.value), BUILT_IN)
+            raise ConfigError(
+                draft.base.where, error.cause, nearest=near, known=error.known, hint=error.hint
+            ) from error
         # Where it is found, and which arm has it: most often the arm is to blame.
         cause = f"arm {draft.name!r} does not fit together: {error}"
         raise ConfigError(draft.at.where, cause, exit_code=error.exit_code) from error

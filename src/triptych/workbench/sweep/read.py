@@ -8,7 +8,7 @@ from typing import Any
 
 from triptych.core.config.errors import ConfigError, Where, unknown
 from triptych.core.config.items import parse_item, parse_items
-from triptych.core.config.nodes import Node, shown
+from triptych.core.config.nodes import Node, node_of, shown
 from triptych.core.config.reader import read_yaml
 from triptych.core.paths import Beside
 from triptych.workbench.sweep.sweep import Axis, Exclusion, Inclusion, Sweep
@@ -50,7 +50,7 @@ def read_sweep(file: Path) -> Sweep:
 
     def under(key: str, default: Any) -> Node:
         given = key in items and items[key].value is not None
-        return top.child(key) if given else Node(default, top.where.under(key))
+        return top.child(key) if given else node_of(default, top.where.under(key))
 
     return Sweep(
         file=file,
