@@ -64,10 +64,10 @@ class RayEngine:
         self, recipe: Recipe[AnyTask, AnyResult], tasks: Iterable[AnyTask]
     ) -> Generator[AnyResult, None, None]:
         """See `Engine.run`. Raises EngineError, and what opening a worker raised."""
-        with _cluster() as nodes:
-            workers = self.workers or len(nodes)
+        with cluster() as machines:
+            workers = self.workers or max(1, len(machines))
             flow = _Flow(iter(tasks), ahead=_AHEAD * workers)
-            yield from flow.answers(recipe, workers, max(1, sum(nodes) // workers))
+            yield from flow.answers(recipe, workers, max(1, sum(machines) // workers))
 
 
 @dataclass
@@ -106,7 +106,7 @@ class _Flow:
     def _fill(self, feed: Any) -> None:
         """Send blocks as long as there is room, and say when there are no more."""
         ray = _ray()
-        while self.more and len(self.pending) < self.ahead and self._near():
+        while self._has_room():
             first = self.drawn
             block = self._block()
             if block:
@@ -116,8 +116,10 @@ class _Flow:
             if not self.more:
                 ray.get(feed.end.remote(self.blocks))
 
-    def _near(self) -> bool:
-        return self.drawn - min(self.pending.values(), default=self.drawn) < FARTHEST
+    def _has_room(self) -> bool:
+        oldest = min(self.pending.values(), default=self.drawn)
+        near = self.drawn - oldest < FARTHEST
+        return self.more and len(self.pending) < self.ahead and near
 
     def _block(self) -> list[bytes]:
         """The next tasks, pickled; fewer than asked for at the end, or where they are large."""
@@ -305,32 +307,30 @@ def _unpickled(content: bytes) -> Any:
 
 
 @contextmanager
-def _cluster() -> Iterator[list[int]]:
-    """Be connected; the CPUs of each machine. A cluster that is started here ends with it."""
+def cluster(*, cpus: int | None = None) -> Iterator[list[int]]:
+    """Be connected to Ray; the CPUs of each machine.
+
+    To what is connected already, else to the cluster that `ADDRESS` names; else one is started
+    here, of so many CPUs (None: all that there are), and ends with this. Raises EngineError.
+    """
     ray = _ray()
     ours = not ray.is_initialized()
     if ours:
         address = os.environ.get(ADDRESS)
-        local = (
-            {}
-            if address
-            else {
-                "address": "local",
-                "include_dashboard": False,
-                "object_store_memory": _STORE_BYTES,
-            }
-        )
+        own = {
+            "address": "local",
+            "num_cpus": cpus,
+            "include_dashboard": False,
+            "object_store_memory": _STORE_BYTES,
+        }
         try:
-            ray.init(
-                log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **local
-            )
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **({} if address else own))
         except Exception as error:
             at = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
             raise EngineError(f"{at} cannot be used: {error}") from error
     try:
-        yield [
-            max(1, int(node["Resources"].get("CPU", 0))) for node in ray.nodes() if node["Alive"]
-        ]
+        alive = (node["Resources"] for node in ray.nodes() if node["Alive"])
+        yield [int(resources["CPU"]) for resources in alive if resources.get("CPU", 0) >= 1]
     finally:
         if ours:
             ray.shutdown()

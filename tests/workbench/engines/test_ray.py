@@ -1,0 +1,185 @@
+"""The engine on Ray, with two workers on this machine."""
+
+import io
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from triptych import InputError
+from triptych.core.catalog import Catalog
+from triptych.core.config.load import load_spec
+from triptych.workbench.engines.choice import engine_named
+from triptych.workbench.engines.local import LocalEngine
+from triptych.workbench.engines.ray import (
+    EngineError,
+    RayEngine,
+    _Answering,
+    _Feed,
+    _pickled,
+    _unpickled,
+)
+from triptych.workbench.engines.written_pipeline import WrittenPipeline
+from triptych.workbench.extra import MissingExtra
+from triptych.workbench.lines.asking import Asking
+from triptych.workbench.lines.batch import Batch
+from triptych.workbench.lines.question import Reading
+
+# Ray's own warnings of what it will change, and of what it leaves to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two CPUs of this machine as a cluster; every engine of this file works there."""
+    ray = pytest.importorskip("ray")
+    from triptych.workbench.engines.ray import cluster
+
+    with cluster(cpus=2):
+        yield ray
+
+
+@dataclass
+class Doubling:
+    """A recipe whose workers double numbers, note in `folder` that they began, and may fail.
+
+    slow: seconds that each takes.
+    """
+
+    folder: Path
+    slow: float = 0.0
+    refuses: bool = False
+
+    def open(self):
+        if self.refuses:
+            raise InputError("there is no model here")
+        with (self.folder / "workers").open("a", encoding="utf-8") as log:
+            log.write(f"{os.getpid()}\n")
+        return self
+
+    def answer(self, tasks):
+        for task in tasks:
+            time.sleep(self.slow)
+            yield task, 2 * task, os.getpid()
+
+    def close(self):
+        pass
+
+
+def workers(folder):
+    return [int(line) for line in (folder / "workers").read_text(encoding="utf-8").split()]
+
+
+def test_every_worker_begins_once_and_tasks_are_drawn_when_they_are_needed(cluster, tmp_path):
+    drawn = []
+
+    def endless():
+        for number in count():
+            drawn.append(number)
+            yield number
+
+    results = RayEngine(workers=2).run(Doubling(tmp_path, slow=0.01), endless())
+    assert drawn == []
+    found = [next(results) for _ in range(200)]
+    results.close()
+    assert len({task for task, _, _ in found}) == 200
+    assert all(double == 2 * task for task, double, _ in found)
+    assert len(drawn) < 200 + 5 * 32
+    assert len({pid for _, _, pid in found}) == 2
+    assert sorted({pid for _, _, pid in found}) == sorted(workers(tmp_path))
+
+
+def test_a_worker_that_is_killed_loses_nothing_and_repeats_nothing(cluster, tmp_path):
+    results = RayEngine(workers=2).run(Doubling(tmp_path, slow=0.005), range(500))
+    found = [next(results) for _ in range(100)]
+    os.kill(found[-1][2], signal.SIGKILL)
+    found += results
+    assert sorted(task for task, _, _ in found) == list(range(500))
+    assert len(workers(tmp_path)) == 3
+
+
+def test_tasks_that_end_one_worker_after_the_other_are_told_of(cluster, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRIPTYCH_THREADS", "2")
+    feed = cluster.remote(_Feed).options(num_cpus=0).remote()
+    worker = _Answering(_pickled(Doubling(tmp_path)), feed, cpus=1)
+    block = {"number": [0], "tasks": [_pickled([_pickled(4)])]}
+    for _ in range(3):
+        [answered] = worker(block)["results"]
+        assert _unpickled(answered) == [(4, 8, os.getpid())]
+    [refused] = worker(block)["results"]
+    cluster.kill(feed)
+    assert isinstance(_unpickled(refused), EngineError)
+    assert "3 workers ended, one after the other" in str(_unpickled(refused))
+
+
+def test_what_opening_a_worker_raises_is_raised(cluster, tmp_path):
+    with pytest.raises(InputError, match="there is no model here"):
+        list(RayEngine(workers=1).run(Doubling(tmp_path, refuses=True), range(3)))
+
+
+def test_without_tasks_nobody_begins(cluster, tmp_path):
+    assert list(RayEngine(workers=2).run(Doubling(tmp_path), [])) == []
+    assert not (tmp_path / "workers").exists()
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A recipe that notes who opens it."""
+
+    recipe: Asking
+    folder: Path
+
+    def open(self):
+        with (self.folder / "workers").open("a", encoding="utf-8") as log:
+            log.write(f"{os.getpid()}\n")
+        return self.recipe.open()
+
+
+class Records(list):
+    def write(self, content):
+        record = json.loads(content)
+        record.pop("timings", None)
+        record.get("usage", {}).pop("cached_tokens", None)
+        self.append(record)
+
+
+def asked(lines, folder, engine, recipe):
+    """The records of a batch, as they are written; the generator goes on after each."""
+    file = io.BytesIO("".join(f"{json.dumps(line)}\n" for line in lines).encode())
+    written = Records()
+    batch = Batch(file, written, Reading(folder, {"max_new_tokens": 12}, seed=3))
+    for _ in batch.run(engine, recipe):
+        yield written
+
+
+def test_a_batch_has_the_same_records_as_on_the_local_engine_though_a_worker_is_killed(
+    cluster, tiny_pipeline, picture, tmp_path
+):
+    spec = load_spec(tiny_pipeline, catalog=Catalog([]))
+    recipe = Asking(WrittenPipeline.of(spec))
+    lines = [
+        {"text": f"Hello {n}", "images": [picture.name] * (n % 2), "settings": {"temperature": 2.0}}
+        for n in range(160)
+    ]
+    lines[7] = {"text": "Hello", "images": ["absent.png"], "id": "x"}
+    lines[8] = {"txt": "Hello"}
+    *_, local = asked(lines, picture.parent, LocalEngine(), recipe)
+    running = asked(lines, picture.parent, RayEngine(workers=2), Watched(recipe, tmp_path))
+    for written in running:
+        if len(written) == 40:
+            os.kill(workers(tmp_path)[0], signal.SIGKILL)
+    assert len(workers(tmp_path)) == 3
+    assert written == local
+    assert "there is no such file" in written[7]["error"]
+
+
+def test_without_ray_the_engine_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r'pip install "triptych\[ray\]"'):
+        engine_named("ray")
