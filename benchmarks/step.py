@@ -11,7 +11,9 @@ Prints, for each length of the prompt,
 
 - microseconds a token of both, and the ratio, as the median of the pairs with its 95 % interval;
 - outside: microseconds a token outside of the sessions' runs, of both. That of the pipeline is what
-  the framework costs.
+  the framework costs: from where `run_with_iobinding` of one session returns to where that of
+  the next is called, the embeddings' and the decoder's, so with binding the mask, choosing the
+  token, its text, the stream and the scheduler. What `run_with_iobinding` does is ONNX Runtime's.
 
 PIPELINE is a folder as `triptych export` writes it, of a model with an embeddings graph; without
 it, `sketch`.
@@ -41,44 +43,25 @@ _TAIL = 0.025
 """Either end of a 95 % interval leaves out so much."""
 
 
-@dataclass(frozen=True)
-class Stamp:
-    """The end of a run: when, and the seconds that sessions had run until then."""
-
-    now: float
-    inside: float
+Runs = list[tuple[Any, float, float]]
+"""Runs of all sessions, in their order: whose, when it began, when it ended."""
 
 
 class Timed:
-    """A session that stamps the end of each of its runs."""
+    """A session that notes its runs. Both loops call it, and each pays for the notes."""
 
-    inside = 0.0
-    """Seconds in runs of all sessions."""
-
-    def __init__(self, session: Any) -> None:
-        self._session = session
-        self.stamps: list[Stamp] = []
+    def __init__(self, session: Any, runs: Runs) -> None:
+        self._session, self._run = session, session.run_with_iobinding
+        self._runs = runs
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
 
-    def run(self, *given: Any) -> Any:
-        """Run with arrays."""
-        begin = time.perf_counter()
-        made = self._session.run(*given)
-        self._stamp(begin)
-        return made
-
     def run_with_iobinding(self, binding: Any) -> None:
         """Run what is bound."""
         begin = time.perf_counter()
-        self._session.run_with_iobinding(binding)
-        self._stamp(begin)
-
-    def _stamp(self, begin: float) -> None:
-        now = time.perf_counter()
-        Timed.inside += now - begin
-        self.stamps.append(Stamp(now, Timed.inside))
+        self._run(binding)
+        self._runs.append((self, begin, time.perf_counter()))
 
 
 class ByHand:
@@ -171,18 +154,24 @@ class Side:
     outside: float
 
     @classmethod
-    def of(cls, stamps: Sequence[Stamp]) -> Self:
+    def of(cls, runs: Runs, decoder: Timed) -> Self:
         """From the end of the decoder's first run to that of its last."""
-        first, last, count = stamps[0], stamps[-1], len(stamps) - 1
-        whole = last.now - first.now
-        return cls(whole / count, (whole - (last.inside - first.inside)) / count)
+        first, *_, last = [place for place, run in enumerate(runs) if run[0] is decoder]
+        steps = runs[first + 1 : last + 1]
+        count = sum(run[0] is decoder for run in steps)
+        whole = runs[last][2] - runs[first][2]
+        inside = sum(end - begin for _, begin, end in steps)
+        return cls(whole / count, (whole - inside) / count)
 
 
 class Loops:
     """The pipeline and the loop by hand, each after the same prompt of random tokens."""
 
-    def __init__(self, pipe: Pipeline, by_hand: ByHand, context: int, tokens: int) -> None:
+    def __init__(
+        self, pipe: Pipeline, by_hand: ByHand, runs: Runs, context: int, tokens: int
+    ) -> None:
         """context: tokens of the prompt. tokens: to be made after the first, by either side."""
+        self._runs = runs
         self._prompt = np.random.default_rng(context).integers(0, 256, context)
         self._pipe, self._hand, self._decoding = pipe, by_hand, by_hand.decode
         self._sequence = pipe.sequence()
@@ -209,9 +198,9 @@ class Loops:
         both = [self.ours, self.by_hand] if ours_first else [self.by_hand, self.ours]
         sides, tokens = {}, []
         for loop in both:
-            self._decoding.stamps.clear()
+            self._runs.clear()
             tokens.append(tuple(loop()))
-            sides[loop] = Side.of(self._decoding.stamps)
+            sides[loop] = Side.of(self._runs, self._decoding)
         if tokens[0] != tokens[1]:
             raise SystemExit(f"the two loops choose different tokens: {tokens}")
         return sides[self.ours], sides[self.by_hand]
@@ -247,13 +236,14 @@ def main() -> None:
     pipe = triptych.load(args.pipeline)
     pipe.processor.eos_ids = frozenset()
     graphs = onnx_stages(pipe)
+    runs: Runs = []
     for stage in set(graphs.values()):
-        stage.graph._session = Timed(stage.graph.session)  # noqa: SLF001 - nobody else needs it
+        stage.graph._session = Timed(stage.graph.session, runs)  # noqa: SLF001 - nobody else needs it
     room = max(args.contexts) + args.tokens + 1
     by_hand = ByHand(graphs["inputs_embeds"], graphs["logits"], room)
     print("context   ours us  by hand   ratio  95 % interval   outside us  by hand")
     for context in args.contexts:
-        loops = Loops(pipe, by_hand, context, args.tokens)
+        loops = Loops(pipe, by_hand, runs, context, args.tokens)
         loops.pair(ours_first=True)
         pairs = [loops.pair(ours_first=bool(index % 2)) for index in range(args.pairs)]
         low, high = interval([ours.whole / hand.whole for ours, hand in pairs])

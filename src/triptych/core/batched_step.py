@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from triptych.core.cache import Binding, Cache, Pool
+from triptych.core.cache import Binding, Cache, Pool, TokenIndex
 from triptych.core.cache_needs import Seen, Shown, settle
 from triptych.core.device import on_cpu
 from triptych.core.errors import PluginError
 from triptych.core.needs import NOTHING, Needs
 from triptych.core.observer import Moment
 from triptych.core.ports import Array, Port, When
+from triptych.core.prepared_call import prepare
 from triptych.core.sequence import Column
 from triptych.core.sequence import Sequence as TokenSequence
 from triptych.core.span_phase import is_text
@@ -77,7 +78,7 @@ class BatchedStep:
         self._shown = shown
         self._feeds = feeds
         self._plans: dict[int, _Plan] = {}
-        self._index = np.zeros((0, 1), np.int64)
+        self._index: list[TokenIndex] = []
 
     def fits(self, sequence: TokenSequence) -> bool:
         """Whether what is pending in `sequence` is one token of text, and stages make it."""
@@ -94,7 +95,7 @@ class BatchedStep:
         needs: what they carry.
         None when the caches have put the sequences in different places; nothing was run then.
         """
-        bindings = self._bind(sequences)
+        slots, bindings = self._bind(sequences)
         rows, batch = tuple(range(len(sequences))), len(sequences)
         if bindings and batch > 1:
             first = next(iter(bindings.values()))
@@ -110,7 +111,7 @@ class BatchedStep:
         # Only now, so that a stage that fails leaves no cache longer than another.
         for label, cache in self._caches.items():
             shown = self._row_of(label, sequences, ports, rows) if label in self._shown else ()
-            settle(cache, [sequence.caches[label] for sequence in sequences], shown)
+            settle(cache, slots[label], shown)
         for sequence in sequences:
             sequence.forwarded += 1
         if seen is not None:
@@ -118,17 +119,21 @@ class BatchedStep:
         logits = ports["logits"]
         return [needs.beside(logits[row], ports, row) for row in rows]
 
-    def _bind(self, sequences: Sequence[TokenSequence]) -> dict[str, Binding]:
-        """What each cache gives its stage, by the stage's label."""
-        if len(sequences) > len(self._index):
-            self._index = np.zeros((2 * len(sequences), 1), np.int64)
-        index = list(self._index[: len(sequences)])
+    def _bind(
+        self, sequences: Sequence[TokenSequence]
+    ) -> tuple[dict[str, list[Any]], dict[str, Binding]]:
+        """The slots of the sequences in each cache, and what it gives its stage, by its label."""
+        while len(self._index) < len(sequences):
+            self._index.append(np.zeros(1, np.int64))
+        index = self._index[: len(sequences)]
         for row, sequence in zip(index, sequences, strict=True):
             row[0] = sequence.forwarded
-        return {
-            label: cache.bind([sequence.caches[label] for sequence in sequences], index)
-            for label, cache in self._caches.items()
-        }
+        slots: dict[str, list[Any]] = {}
+        bindings: dict[str, Binding] = {}
+        for label, cache in self._caches.items():
+            held = slots[label] = [sequence.caches[label] for sequence in sequences]
+            bindings[label] = cache.bind(held, index)
+        return slots, bindings
 
     def _row_of(
         self,
@@ -149,33 +154,20 @@ class BatchedStep:
     def _plan(self, sequences: Sequence[TokenSequence], batch: int) -> _Plan | None:
         """How `batch` rows are forwarded; None when not all sequences have the same ports."""
         table = sequences[0].table
-        if any(sequence.table.keys() != table.keys() for sequence in sequences[1:]):
-            return None
+        for sequence in sequences[1:]:
+            if sequence.table.keys() != table.keys():
+                return None
         plan = self._plans.get(batch)
         if plan is None or plan.names != table.keys():
             plan = self._plans[batch] = _Plan(self._wiring, self._feeds, table, batch)
         return plan
 
 
-@dataclass(eq=False)
-class _Call:
-    """A stage that runs in each step.
-
-    steady: what it is always fed; the arrays are the same, and what is in them changes.
-    passed: what it reads of stages before it. cached: what its cache writes, by its own names.
-    """
-
-    wired: Wired
-    steady: dict[str, Array]
-    passed: list[Feed]
-    cached: list[tuple[str, str]]
-
-
 class _Plan:
     """What is prepared once for steps of `batch` rows: memory for their tokens, and the calls.
 
     names: the columns of their tables. places: for each column that a stage reads, the part of
-    the stage's array that is each row's.
+    the stage's array that is each row's, without the axis of tokens.
     """
 
     def __init__(
@@ -186,26 +178,13 @@ class _Plan:
         self._arrays: dict[tuple[str, int | None], Array] = {}
         self._stacks: list[tuple[str, Array]] = []
         self._rows: tuple[int, ...] = ()
-        self._calls: list[_Call] = []
-        lengths = {"B": batch, "S": 1, "N": 0, "R": 1}
-        known, written = {"logit_index", *table}, set[str]()
-        for wired in wiring.span:
-            plan = feeds.plan(wired)
-            if not known.issuperset(plan.required):
-                continue
-            one = _Call(wired, {}, [], [])
-            for feed in plan.feeds:
-                if feed.cached:
-                    one.cached.append((feed.name, feed.port))
-                elif feed.port in written:
-                    one.passed.append(feed)
-                elif feed.port in known:
-                    one.steady[feed.name] = self._steady(feed, table, batch)
-                elif feed.fill is not None:
-                    one.steady[feed.name] = feed.fill.of(lengths)
-            self._calls.append(one)
-            written.update([write.port.name for write in wired.writes])
-            known |= written
+        self._calls = prepare(
+            wiring.span,
+            feeds,
+            {"logit_index", *table},
+            {"B": batch, "S": 1, "N": 0, "R": 1},
+            lambda feed: self._steady(feed, table, batch),
+        )
 
     def take(self, sequences: Sequence[TokenSequence], rows: tuple[int, ...]) -> None:
         """Let the next run forward what is pending: one token of each, at its row."""
@@ -214,10 +193,10 @@ class _Plan:
             for name, stack in self._stacks:
                 stack.fill(_FILLS.get(name, 0))
             self._rows = rows
-        for name, places in self._places:
-            for row, sequence in zip(rows, sequences, strict=True):
-                at = sequence.forwarded
-                places[row][...] = sequence.table[name].between(at, at + 1)
+        for row, sequence in zip(rows, sequences, strict=True):
+            table, at = sequence.table, sequence.forwarded
+            for name, places in self._places:
+                places[row][...] = table[name].row(at)
 
     def run(
         self, bindings: Mapping[str, Binding], seen: list[_Run] | None = None
@@ -225,15 +204,8 @@ class _Plan:
         """Run the stages; what they wrote, by the pipeline's names. seen: gets what each wrote."""
         ports: dict[str, Array] = {}
         for one in self._calls:
-            feeds = one.steady.copy()
-            for feed in one.passed:
-                feeds[feed.name] = feed.of(ports[feed.port])
             binding = bindings.get(one.wired.label)
-            if binding is not None:
-                feeds.update(binding.pasts)
-                for name, port in one.cached:
-                    if port in binding.ports:
-                        feeds[name] = binding.ports[port]
+            feeds = one.feeds(ports) if binding is None else one.feeds_over(ports, binding)
             begin = 0.0 if seen is None else time.perf_counter()
             written = call(one.wired, feeds)
             if seen is not None:
@@ -261,7 +233,9 @@ class _Plan:
             stack = self._arrays[key] = np.zeros(shape, one.dtype)
             if feed.port in table:
                 places = [stack] if axis is None else list(np.moveaxis(stack, axis, 0))
-                self._places.append((feed.port, places))
+                tokens = table[feed.port].axis
+                of_token = [np.moveaxis(place, tokens, 0)[0, ...] for place in places]
+                self._places.append((feed.port, of_token))
                 self._stacks.append((feed.port, stack))
         return self._arrays[key]
 

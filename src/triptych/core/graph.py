@@ -43,6 +43,7 @@ class Graph:
         self._opening = threading.Lock()
         self._names = tuple(port.name for port in self.inputs)
         self._outputs = {port.name: Output(port, self.inputs) for port in self.outputs}
+        self._wanted: dict[tuple[str, ...], list[Output]] = {}
         self._bindings: OrderedDict[int, tuple[Array | None, GraphBinding]] = OrderedDict()
         self._latest: tuple[Array | None, GraphBinding] | None = None
 
@@ -85,6 +86,7 @@ class Graph:
     def keep_on_device(self, outputs: Collection[str]) -> None:
         """Give these outputs as arrays in the memory of `device` from now on."""
         self._kept = frozenset(outputs)
+        self._wanted.clear()
 
     @property
     def session(self) -> Any:
@@ -119,11 +121,14 @@ class Graph:
     def _run(
         self, feeds: Mapping[str, Array], outputs: Sequence[str], presents: Mapping[str, str]
     ) -> dict[str, Array]:
-        wanted = [self._outputs[name] for name in outputs if name not in self._kept]
+        names = tuple(outputs)
+        wanted = self._wanted.get(names)
+        if wanted is None:
+            wanted = [self._outputs[name] for name in names if name not in self._kept]
+            self._wanted[names] = wanted
         binding = self._binding(feeds, presents)
         try:
-            for name in binding.names:
-                binding.feed(name, feeds[name])
+            binding.take(feeds)
             for output in wanted:
                 output.prepare(feeds)
             try:

@@ -76,7 +76,7 @@ class GraphBinding:
 
     inputs: the names of all inputs. presents: the output that each past input is, too. pasts: the
     buffers of those, which stay as long as it does, in the memory of the device or the CPU.
-    device: where the session computes; None: on the CPU. names: the other inputs.
+    device: where the session computes; None: on the CPU.
 
     What is bound from the memory of the CPU is read where it is by the CPU, but copied to another
     device when it is bound, and so bound again for each run.
@@ -92,13 +92,14 @@ class GraphBinding:
     ) -> None:
         from onnxruntime import OrtValue
 
-        self.names = tuple(name for name in inputs if name not in presents)
+        self._names = tuple(name for name in inputs if name not in presents)
         self._session = session
         self._device = device
         self._io = session.io_binding()
         self._copies: dict[str, Array] = {}
         self._given: dict[str, Array] = {}
         self._copied: dict[str, Array] = {}
+        self._varying: set[str] = set()
         self._passing: list[str] = []
         self._memories: dict[str, Any] = {}
         self._presents = len(presents)
@@ -112,13 +113,20 @@ class GraphBinding:
             self._io.bind_ortvalue_input(past, buffer)
             self._io.bind_ortvalue_output(present, buffer)
 
-    def feed(self, name: str, value: Array) -> None:
-        """Let the next run read `value`."""
+    def take(self, feeds: Mapping[str, Array]) -> None:
+        """Let the next run read these; the past inputs are bound."""
         if self._device is not None:
-            self._feed_device(name, value)
+            for name in self._names:
+                self._feed_device(name, feeds[name])
             return
-        if self._given.get(name) is value:
-            return
+        given = self._given
+        for name in self._names:
+            value = feeds[name]
+            if given.get(name) is not value:
+                self._feed(name, value)
+
+    def _feed(self, name: str, value: Array) -> None:
+        """Let the next run read `value`, which is not bound, from the memory of the CPU."""
         # What comes twice will come again, and is then cheaper to bind.
         again = self._copied.get(name) is value
         copy = self._copies.get(name)
@@ -127,9 +135,11 @@ class GraphBinding:
             copy[...] = value
             self._copied[name] = value
             return
+        if copy is not None and not fits:
+            self._varying.add(name)
         for known in (self._given, self._copies, self._copied):
             known.pop(name, None)
-        if value.nbytes <= _SMALL and not again:
+        if value.nbytes <= _SMALL and not again and name not in self._varying:
             bound = self._copies[name] = np.array(value, order="C")
             self._copied[name] = value
         else:
@@ -164,9 +174,10 @@ class GraphBinding:
 
     def let_go(self) -> None:
         """Forget what is too large to be kept until the next run."""
-        for name in self._passing:
-            self._io.bind_cpu_input(name, _NOTHING)
-        self._passing.clear()
+        if self._passing:
+            for name in self._passing:
+                self._io.bind_cpu_input(name, _NOTHING)
+            self._passing.clear()
 
     def _aim(self, output: Output) -> None:
         """Have the output written to its own memory, or to new memory if it has none."""

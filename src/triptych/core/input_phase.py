@@ -10,10 +10,12 @@ import numpy as np
 from triptych.core.clock import Clock
 from triptych.core.errors import PluginError
 from triptych.core.feature_cache import FeatureCache
+from triptych.core.input_entry import InputEntry
+from triptych.core.input_step import InputStep
 from triptych.core.item_reducers import ItemReducers
 from triptych.core.media_stages import MediaStages, media_index, media_port
 from triptych.core.observer import CORE, PROCESSOR, Moment, Watch
-from triptych.core.ports import AXES, Array, Port, When
+from triptych.core.ports import Array, Port, When
 from triptych.core.prompt import Media
 from triptych.core.reduction import ReductionError, keep_rows, merge_rows
 from triptych.core.sequence import Appended, Column, visual_index
@@ -47,7 +49,7 @@ class InputPhase:
     def __init__(
         self, wiring: Wiring, offers: Sequence[Port], feeds: Feeds, features: FeatureCache
     ) -> None:
-        self._stages = tuple(_Entry(wired) for wired in wiring.input)
+        self._stages = tuple(InputEntry(wired) for wired in wiring.input)
         self._offers = offers
         self._of_rows = [port for port in MEDIA_PORTS if _read(wiring.input, port.name)]
         self._feeds = feeds
@@ -68,13 +70,19 @@ class InputPhase:
         self._items = ItemReducers(self._media, feeds, self.declared)
         self._columns = _places(self.declared, "S")
         self._rows = _places(wiring.kept, "N")
+        self._step = InputStep(
+            self._stages, feeds, [name for name, _ in self._columns], {"S": 1, **_NO_MEDIA}
+        )
 
     def enter(self, sequence: TokenSequence, clock: Clock) -> None:
         """Pass what was appended to `sequence` through the stages, into its table."""
         while sequence.appended:
             # What a stage fails on stays, and the table is as it was.
             new = sequence.appended[0]
-            self.store(sequence, self.ports(sequence, new, clock), text=not new.media)
+            if sequence.watch is None and self._step.takes(sequence, new):
+                self._step(sequence, new)
+            else:
+                self.store(sequence, self.ports(sequence, new, clock), text=not new.media)
             sequence.appended.pop(0)
 
     def ports(
@@ -140,10 +148,11 @@ class InputPhase:
                 column.extend(more)
             elif column is not None:
                 column.extend_with_zeros(count)
+        sequence.entered += count
 
     def _written(
         self,
-        entry: _Entry,
+        entry: InputEntry,
         ports: dict[str, Array],
         media: Sequence[Media],
         lengths: Mapping[str, int],
@@ -162,7 +171,7 @@ class InputPhase:
         return written
 
     def _of_media(
-        self, entry: _Entry, ports: Mapping[str, Array], media: Sequence[Media], clock: Clock
+        self, entry: InputEntry, ports: Mapping[str, Array], media: Sequence[Media], clock: Clock
     ) -> Mapping[str, Array]:
         """What a stage that is `per_media` makes of all items; nothing where there is none."""
         if not media:
@@ -239,36 +248,6 @@ def _at(
         media=new.media,
         per_media=per_media,
     )
-
-
-class _Entry:
-    """An INPUT stage, with what is looked up of it for every token.
-
-    reduces: it is a visual-token reducer.
-    """
-
-    def __init__(self, wired: Wired) -> None:
-        self.wired = wired
-        self.reduces = any(write.port.name in REDUCTIONS for write in wired.writes)
-        self._axes = [
-            (write, place, axis)
-            for write in wired.writes
-            for place, axis in enumerate(write.port.axes)
-            if axis in ("S", "N")
-        ]
-
-    def check_lengths(self, written: Mapping[str, Array], visual: Array) -> None:
-        """Whether what the stage wrote has one row per token, or per visual row."""
-        for write, place, axis in self._axes:
-            if write.port.name not in written:
-                continue
-            length = len(visual) if axis == "S" else int((visual >= 0).sum())
-            given = written[write.port.name].shape[place]
-            if given != length:
-                raise PluginError(
-                    f"stage {self.wired.label} wrote {write.name!r} with {given} {AXES[axis]}, "
-                    f"where {length} entered"
-                )
 
 
 def _read(stages: Sequence[Wired], port: str) -> bool:

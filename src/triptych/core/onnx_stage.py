@@ -62,7 +62,7 @@ class OnnxStage:
         self.writes: tuple[Port, ...] = tuple(
             port for port in self.graph.outputs if port.name not in presents
         )
-        self._outputs = [port.name for port in self.writes if not port.on_demand]
+        self._outputs = tuple(port.name for port in self.writes if not port.on_demand)
         self._grows = bool(self.cache_pairs) and cache.grow(self.cache_pairs)
         names = [port.name for port in self.graph.inputs]
         self._tokens = next((name for name in TOKENS if name in names), None)
@@ -76,7 +76,7 @@ class OnnxStage:
 
     def want(self, names: Collection[str]) -> None:
         """Compute these outputs, which are on demand, as well. Raises GraphError."""
-        self._outputs += [name for name in names if name not in self._outputs]
+        self._outputs += tuple(name for name in names if name not in self._outputs)
         self.graph.want(names)
 
     @property
@@ -127,7 +127,7 @@ class OnnxStage:
         """Feed exact-length pasts, and copy what was added to them into the cache's buffers."""
         past, tokens = self.lengths(ports)
         seen = {name: np.ascontiguousarray(ports[name][:, :, :past]) for name in self._presents}
-        written = self.graph.run({**ports, **seen}, [*self._outputs, *self._presents.values()])
+        written = self.graph.run({**ports, **seen}, (*self._outputs, *self._presents.values()))
         for name, present in self._presents.items():
             ports[name][:, :, past : past + tokens] = written.pop(present)[:, :, -tokens:]
         return written

@@ -31,7 +31,7 @@ _PATIENCE = 1.0
 any two steps of the one that should have told it."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Wanted:
     """A span that a strategy waits for, and the logits there are: float32 [rows, V] in parts.
 
@@ -83,7 +83,10 @@ class Job:
     @property
     def waits(self) -> bool:
         """Whether logits are missing that its strategy waits for."""
-        return any(wanted.missing for wanted in self.wanted)
+        for wanted in self.wanted:  # noqa: SIM110 - asked for every token, and `any` takes longer
+            if wanted.missing:
+                return True
+        return False
 
     @property
     def ready(self) -> bool:
@@ -118,7 +121,9 @@ class Scheduler:
         self._discarded: deque[Sequence] = deque()
         self._turns = Turns()
         self._owner: int | None = None
-        self._rounds = threading.Condition()
+        self._state = threading.Lock()
+        self._rounds = threading.Condition(self._state)
+        self._readers = 0
         self._driven = False
 
     @contextmanager
@@ -166,13 +171,18 @@ class Scheduler:
         self._refuse_recursion()
         driving = False
         try:
-            with self._rounds:
+            with self._state:
                 while self._driven and not job.ready:
-                    self._rounds.wait(_PATIENCE)
+                    self._readers += 1
+                    try:
+                        self._rounds.wait(_PATIENCE)
+                    finally:
+                        self._readers -= 1
                 if job.ready:
                     return
                 driving = self._driven = True
-            self._take_turn()
+            self._turns.acquire()
+            self._owner = threading.get_ident()
             try:
                 self._sweep()
                 self._round()
@@ -181,8 +191,9 @@ class Scheduler:
         finally:
             if driving:
                 self._driven = False
-                with self._rounds:
-                    self._rounds.notify_all()
+                with self._state:
+                    if self._readers:
+                        self._rounds.notify_all()
 
     def withdraw(self, job: Job) -> None:
         """End a job where it is; called within `exclusive`."""
@@ -347,15 +358,22 @@ class Scheduler:
             return
         if part is not None:
             wanted.add(part)
-            self._answer_complete([(job, wanted)])
+            if job.waits:
+                wanted.parts[-1] = kept(part)  # The next slice may use its memory.
+            elif wanted in job.wanted:
+                self._answer(job)
 
     def _answer_complete(self, members: list[tuple[Job, _Wanted]]) -> None:
         """Answer the strategies that have all their logits; keep the new parts of the others."""
+        complete = []
         for job, wanted in members:
             if job.waits:
                 wanted.parts[-1] = kept(wanted.parts[-1])  # The next slice may use its memory.
-        for job, wanted in members:
-            if not job.done and wanted in job.wanted and not job.waits:
+            else:
+                complete.append((job, wanted))
+        for job, wanted in complete:
+            # Of a strategy that waited for two spans, the first has answered it.
+            if not job.done and wanted in job.wanted:
                 self._answer(job)
 
     def _answer(self, job: Job) -> None:
@@ -422,23 +440,32 @@ class Scheduler:
             raise PluginError(
                 f"strategy {job.name} raised {type(cause).__name__}: {cause}"
             ) from cause
-        if not isinstance(spans, list) or not all(isinstance(span, Span) for span in spans):
-            raise PluginError(
-                f"strategy {job.name} yielded {spans!r}; it must yield a list of Spans"
-            )
-        if not spans:
+        job.wanted = self._wanted(job, spans)
+
+    @staticmethod
+    def _wanted(job: Job, spans: Any) -> list[_Wanted]:
+        """What a strategy wants next. Raises PluginError for what cannot be forwarded."""
+        wanted = []
+        for span in spans if isinstance(spans, list) else [None]:
+            if not isinstance(span, Span):
+                raise PluginError(
+                    f"strategy {job.name} yielded {spans!r}; it must yield a list of Spans"
+                )
+            wanted.append(_Wanted(span, span.rows))
+        if not wanted:
             raise PluginError(f"strategy {job.name} asked for no span; it must yield one at least")
-        if len(spans) > 1 and len({id(span.sequence) for span in spans}) < len(spans):
+        if len(wanted) > 1 and len({id(one.span.sequence) for one in wanted}) < len(wanted):
             raise PluginError(
                 f"strategy {job.name} asked for two spans of one sequence; ask for one of more rows"
             )
-        for span in spans:
-            if not 1 <= span.rows <= span.sequence.pending:
+        for one in wanted:
+            rows, pending = one.missing, one.span.sequence.pending
+            if not 1 <= rows <= pending:
                 raise PluginError(
-                    f"strategy {job.name} wants the logits of {span.rows} tokens, but "
-                    f"{span.sequence.pending} are pending; append first, and ask for those"
+                    f"strategy {job.name} wants the logits of {rows} tokens, but "
+                    f"{pending} are pending; append first, and ask for those"
                 )
-        job.wanted = [_Wanted(span, span.rows) for span in spans]
+        return wanted
 
     def _try_to_sweep(self) -> None:
         if self._turns.try_acquire():
@@ -449,11 +476,14 @@ class Scheduler:
 
     def _sweep(self) -> None:
         """End what was cancelled, forget what has ended, and close what was discarded."""
-        for job in (*self._live, *self._waiting):
-            if job.cancelled:
-                self._end(job)
-        self._live = [job for job in self._live if not job.done]
-        if self._waiting and any(job.done for job in self._waiting):
+        ended = False
+        for jobs in (self._live, self._waiting):
+            for job in jobs:
+                if job.cancelled:
+                    self._end(job)
+                ended = ended or job.done
+        if ended:
+            self._live = [job for job in self._live if not job.done]
             self._waiting = deque(job for job in self._waiting if not job.done)
         while self._discarded:
             self._discarded.popleft().close()

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 Tokens = npt.NDArray[np.int64]
 
-_TEXT = np.full(1, -1, np.int64)
-"""The visual row of a token of text: none."""
-_TEXT.flags.writeable = False
+TEXT = np.full(1, -1, np.int64)
+"""int64 [1]: the visual row of a token of text: none."""
+TEXT.flags.writeable = False
+
+_LISTS = (np.ndarray, list)
+"""Of what numpy makes an array as it is."""
 
 
 class Column:
@@ -46,6 +49,15 @@ class Column:
     def __len__(self) -> int:
         return self._length
 
+    def row(self, at: int) -> Any:
+        """A read-only view of one row, without the growing axis; of one number, that number."""
+        return self._rows[at - self._forgotten]
+
+    def number(self, at: int) -> int:
+        """The number in a row, of a column that has one number in each."""
+        number: int = self._shown.item(at - self._forgotten)
+        return number
+
     def between(self, start: int, stop: int) -> Array:
         """A read-only view of the rows from `start` to `stop` along the growing axis."""
         hidden = self._forgotten
@@ -56,13 +68,16 @@ class Column:
         """Append rows."""
         count, begin = more.shape[self.axis], self._length - self._forgotten
         end = begin + count
-        if end > self._buffer.shape[self.axis]:
+        if end > len(self._rows):
             shape = list(self._buffer.shape)
             shape[self.axis] = max(end, 2 * shape[self.axis])
             grown = np.empty(shape, self._buffer.dtype)
             grown[(*self._others, slice(0, begin))] = self.values
             self._keep(grown)
-        self._buffer[(*self._others, slice(begin, end))] = more
+        if self._others:
+            self._buffer[(*self._others, slice(begin, end))] = more
+        else:
+            self._buffer[begin:end] = more
         self._length += count
 
     def extend_with_zeros(self, count: int) -> None:
@@ -92,9 +107,10 @@ class Column:
         """Have the rows in `buffer`; what is shown of it is read-only."""
         self._buffer, self._shown = buffer, buffer.view()
         self._shown.flags.writeable = False
+        self._rows = np.moveaxis(self._shown, self.axis, 0)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Appended:
     """Tokens that were appended together and have not passed the INPUT stages yet."""
 
@@ -122,6 +138,8 @@ class Sequence:
     with an S axis that an INPUT stage wrote. `rows` holds the ports with an N axis.
 
     max_length: the most tokens it may hold.
+    entered: tokens that have passed the INPUT stages, as many as the table has rows.
+    forwarded: those of them that have passed the SPAN stages.
     caches: one slot per stage that keeps a cache, by the stage's label; each counts its own
         rows and answers `truncate(length) -> bool`, `fork()` and `close()`.
     """
@@ -131,6 +149,7 @@ class Sequence:
     rows: dict[str, Column] = field(default_factory=dict)
     caches: dict[str, Any] = field(default_factory=dict)
     forwarded: int = 0
+    entered: int = 0
     appended: list[Appended] = field(default_factory=list)
     given: list[int] = field(default_factory=list)
     shares_prefix: bool = True
@@ -151,12 +170,6 @@ class Sequence:
         for one in self.appended:
             length += len(one.tokens)
         return length
-
-    @property
-    def entered(self) -> int:
-        """Tokens that have passed the INPUT stages."""
-        column = self.table.get("input_ids")
-        return len(column) if column is not None else 0
 
     @property
     def visual_rows(self) -> int:
@@ -191,19 +204,20 @@ class Sequence:
 
         `Media.at` counts within `tokens`. Raises InputError when there is no room.
         """
-        ids = np.array(tokens if isinstance(tokens, np.ndarray | list) else list(tokens), np.int64)
+        ids = np.array(tokens if isinstance(tokens, _LISTS) else list(tokens), np.int64)
         ids.flags.writeable = False
-        if len(ids) > self.room:
+        length = len(self) + len(ids)
+        if length > self.max_length:
             raise InputError(
-                f"the sequence would hold {len(self) + len(ids)} tokens, more than the "
-                f"{self.max_length} it has room for; shorten the request, or raise "
-                "session.max_context"
+                f"the sequence would hold {length} tokens, more than the {self.max_length} it has "
+                "room for; shorten the request, or raise session.max_context"
             )
         shown = tuple([item for item in media if len(item.at)]) if media else ()
         if self.rows:
             self._forget_rows()
         start = len(self.given)
-        self._placed += [_placed(item, start) for item in shown]
+        if shown:
+            self._placed += [_placed(item, start) for item in shown]
         self.given.extend(ids.tolist())
         self.appended.append(Appended(ids, shown, start))
 
@@ -266,6 +280,7 @@ class Sequence:
             rows={name: column.copy() for name, column in self.rows.items()},
             caches={label: slot.fork() for label, slot in self.caches.items()},
             forwarded=self.forwarded,
+            entered=self.entered,
             appended=list(self.appended),
             given=list(self.given),
             shares_prefix=self.shares_prefix,
@@ -287,13 +302,14 @@ class Sequence:
             setattr(self, name, theirs)
             setattr(other, name, mine)
         self.forwarded, other.forwarded = other.forwarded, 0
+        self.entered, other.entered = other.entered, 0
         self.prompted = other.prompted
 
     def clear(self) -> None:
         """Forget everything; the caches go back to their pools."""
         self._give_back()
         self.table, self.rows, self.appended = {}, {}, []
-        self.given, self._placed, self.forwarded = [], [], 0
+        self.given, self._placed, self.forwarded, self.entered = [], [], 0, 0
 
     def close(self) -> None:
         """Give the caches back, those of its forks, too. Safe to call twice."""
@@ -367,6 +383,7 @@ class Sequence:
             column.truncate(length)
         for column in self.rows.values():
             column.truncate(visual_rows)
+        self.entered = length
         self.forwarded = min(self.forwarded, length)
 
     def _given_until(self, length: int) -> int:
@@ -402,7 +419,7 @@ def _first(one: Appended, count: int) -> Appended:
 def visual_index(tokens: int, media: Iterable[Media]) -> Tokens:
     """int64 [tokens]: the row of each media token, counted over `media` in order; -1 for text."""
     if tokens == 1 and not media:
-        return _TEXT
+        return TEXT
     index = np.full(tokens, -1, np.int64)
     row = 0
     for item in media:

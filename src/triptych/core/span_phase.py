@@ -42,9 +42,11 @@ class SpanPhase:
 
     def room(self, sequence: Sequence) -> int:
         """How many tokens one forward may add now."""
-        return min(
-            (self._slot(sequence, label).room for label in self._caches), default=len(sequence)
-        )
+        least: int | None = None
+        for label in self._caches:
+            room = self._slot(sequence, label).room
+            least = room if least is None else min(least, room)
+        return len(sequence) if least is None else least
 
     def together(self, sequences: list[Sequence]) -> list[list[int]]:
         """Which of `sequences`, by index, one forward takes. The caches are pools."""
@@ -131,9 +133,10 @@ class SpanPhase:
 
     def _slot(self, sequence: Sequence, label: str) -> Any:
         """The sequence's slot in the cache of stage `label`, leased when first asked for."""
-        if label not in sequence.caches:
-            sequence.caches[label] = self._caches[label].lease()
-        return sequence.caches[label]
+        slot = sequence.caches.get(label)
+        if slot is None:
+            slot = sequence.caches[label] = self._caches[label].lease()
+        return slot
 
 
 def _moment(wired: Wired, sequence: Sequence, ports: Mapping[str, Array], rows: int) -> Moment:
@@ -146,7 +149,7 @@ def _moment(wired: Wired, sequence: Sequence, ports: Mapping[str, Array], rows: 
 
 def is_text(sequence: Sequence, token: int) -> bool:
     """Whether a token that has entered `sequence` stands for no visual row."""
-    return bool(sequence.table["visual_index"].between(token, token + 1)[0] < 0)
+    return bool(sequence.table["visual_index"].number(token) < 0)
 
 
 def _slice(sequence: Sequence, start: int, stop: int) -> dict[str, Array]:

@@ -137,18 +137,24 @@ def call(wired: Wired, feeds: Mapping[str, Array]) -> dict[str, Array]:
         raise
     except Exception as cause:
         raise PluginError(f"stage {wired.label} raised {type(cause).__name__}: {cause}") from cause
-    if not isinstance(given, Mapping) or not wired.required <= given.keys() <= wired.declared:
+    # Of a dict of all outputs, which most stages give each time, that is seen at once.
+    whole = type(given) is dict and given.keys() == wired.declared
+    if not whole and not (
+        isinstance(given, Mapping) and wired.required <= given.keys() <= wired.declared
+    ):
         wrote = sorted(given) if isinstance(given, Mapping) else type(given).__name__
         declared = sorted(wired.declared)
         raise PluginError(f"stage {wired.label} wrote {wrote}, but declares {declared}")
     written: dict[str, Array] = {}
-    for write in wired.writes:
-        if write.name not in given:
+    seen = wired.seen
+    for name, port, write in wired.written:
+        if not whole and name not in given:
             continue
-        value = given[write.name]
-        if type(value) is not np.ndarray or (value.ndim, value.dtype) != wired.seen.get(write.name):
+        value = given[name]
+        known = seen.get(name)
+        if known is None or type(value) is not np.ndarray or (value.ndim, value.dtype) != known:
             value = _checked(wired, write, value)
-        written[write.port.name] = value
+        written[port] = value
     return written
 
 

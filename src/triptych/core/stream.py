@@ -30,10 +30,11 @@ class Stream(Iterator[Piece]):
     def __next__(self) -> Piece:
         """The next piece. Raises, after the last one, what ended the reply too early."""
         job = self._job
-        while not job.ready:
+        pieces = job.generation.pieces
+        while not (pieces or job.done):
             self._scheduler.advance(job)
-        if job.generation.pieces:
-            return job.generation.pieces.popleft()
+        if pieces:
+            return pieces.popleft()
         self.close()
         if job.error is not None and not self._raised:
             self._raised = True

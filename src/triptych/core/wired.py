@@ -111,6 +111,11 @@ class Wired:
         return any(write.port.name == KEEP_TOKENS[0].name for write in self.writes)
 
     @cached_property
+    def written(self) -> tuple[tuple[str, str, Write], ...]:
+        """Each output's own name, its port's, and the output."""
+        return tuple((write.name, write.port.name, write) for write in self.writes)
+
+    @cached_property
     def declared(self) -> frozenset[str]:
         """The names of its outputs."""
         return frozenset(write.name for write in self.writes)

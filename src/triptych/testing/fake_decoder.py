@@ -107,7 +107,11 @@ class FakeDecoder:
         max_length: int = 1000,
         eos_ids: Collection[int] = (),
     ) -> FakeGeneration:
-        """Run `strategy` to its end on the chain's committed tokens as the prompt."""
+        """Run `strategy` to its end on the chain's committed tokens as the prompt.
+
+        Raises what its `check_chain` does, if it has one.
+        """
+        getattr(strategy, "check_chain", _accept)(chain.steps)
         generation = FakeGeneration(Sequence(max_length), chain, max_new_tokens, eos_ids)
         generation.sequence.append(chain.tokens)
         run = strategy.run(generation)
@@ -144,5 +148,10 @@ def _enter(sequence: Sequence) -> None:
             sequence.table[name].extend(values)
         else:
             sequence.table[name] = Column(values, 0)
+    sequence.entered = len(sequence)
     sequence.appended = []
     sequence.forwarded = len(sequence)
+
+
+def _accept(steps: object) -> None:
+    """What a strategy does that takes any chain."""

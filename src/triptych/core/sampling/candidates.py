@@ -96,7 +96,7 @@ class Candidates:
 
 def as_scores(values: npt.NDArray[Any]) -> Scores:
     """Values as float32 or float64, copied only when they are neither."""
-    if values.dtype in (np.float32, np.float64):
+    if values.dtype.char in "fd":
         return cast("Scores", values)
     if values.dtype == np.float16:
         return values.astype(np.float32)

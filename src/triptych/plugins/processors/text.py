@@ -80,8 +80,11 @@ class TextCodec:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of ids: special tokens left out, ids that no token has passed over."""
-        known = [int(token) for token in tokens if 0 <= token < ID_LIMIT]
-        return self._tokenizer.decode(known, skip_special_tokens=True)
+        try:
+            return self._tokenizer.decode(tokens, skip_special_tokens=True)
+        except OverflowError:  # Of an id that is negative, or longer than the tokenizer's.
+            known = [token for token in tokens if 0 <= token < ID_LIMIT]
+            return self._tokenizer.decode(known, skip_special_tokens=True)
 
     def _runs(self, text: str, encoding: Encoding) -> Iterator[tuple[str, list[int]]]:
         """The special tokens and the runs of text between them, with the ids of each."""

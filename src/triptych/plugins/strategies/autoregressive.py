@@ -16,9 +16,11 @@ class Autoregressive:
 
     def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:
         """The strategy of one generation."""
+        sequence, choose, emit = generation.sequence, generation.chain.choose, generation.emit
+        pending = [Span(sequence)]
         while True:
-            [rows] = yield [Span(generation.sequence)]
-            token = generation.chain.choose(rows[-1])
-            generation.sequence.append([token])
-            if generation.emit(token):
+            [rows] = yield pending
+            token = choose(rows[-1])
+            sequence.append([token])
+            if emit(token):
                 return

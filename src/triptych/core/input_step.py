@@ -1,0 +1,90 @@
+"""One token of text enters a sequence that has others, as each token of a reply does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from triptych.core.input_entry import InputEntry
+from triptych.core.ports import Array
+from triptych.core.prepared_call import PreparedCall, prepare
+from triptych.core.sequence import TEXT, Appended
+from triptych.core.sequence import Sequence as TokenSequence
+from triptych.core.stage_call import Feed, Feeds, call
+
+
+class InputStep:
+    """The INPUT stages for such a token: what they are fed is prepared once.
+
+    Stages that read media are skipped, as they are for any text. A stage is fed the same arrays
+    for each token, which it cannot write to; what it writes is copied to the sequence's table.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[InputEntry],
+        feeds: Feeds,
+        columns: Sequence[str],
+        lengths: Mapping[str, int],
+    ) -> None:
+        """columns: the ports that a table keeps. lengths: of the axes, for a token of text."""
+        self._token, self._start, self._source = (np.zeros(1, np.int64) for _ in range(3))
+        self._given = {
+            "input_ids": _shown(self._token),
+            "visual_index": TEXT,
+            "start_position": _shown(self._start),
+            "source": _shown(self._source),
+        }
+
+        def steady(feed: Feed) -> Array:
+            return feed.of(self._given[feed.port])
+
+        alone = [entry for entry in entries if not entry.wired.per_media]
+        calls = prepare([entry.wired for entry in alone], feeds, self._given, lengths, steady)
+        places = {entry.wired: entry for entry in alone}
+        self._calls: list[tuple[InputEntry, PreparedCall]] = [
+            (places[one.wired], one) for one in calls
+        ]
+        self._reduces = any(entry.reduces for entry, _ in self._calls)
+        written = {write.port.name for one in calls for write in one.wired.writes}
+        known = {*self._given, *written, "next_position"}
+        self._columns = frozenset(known.intersection(columns))
+
+    def takes(self, sequence: TokenSequence, new: Appended) -> bool:
+        """Whether `new` is one token of text, and the sequence has others in the same columns."""
+        return (
+            len(new.tokens) == 1
+            and not new.media
+            and not self._reduces
+            and self._columns <= sequence.table.keys()
+            and sequence.entered > 0
+        )
+
+    def __call__(self, sequence: TokenSequence, new: Appended) -> None:
+        """Pass the token through the stages, into the table."""
+        table = sequence.table
+        self._token[0] = new.tokens[0]
+        self._start[0] = table["next_position"].number(sequence.entered - 1)
+        self._source[0] = new.start
+        ports = self._given.copy()
+        for entry, one in self._calls:
+            written = call(one.wired, one.feeds(ports))
+            entry.check_lengths(written, TEXT)
+            ports.update(written)
+        if "next_position" not in ports:
+            ports["next_position"] = self._start + 1
+        for name, column in table.items():
+            more = ports.get(name)
+            if more is None:
+                column.extend_with_zeros(1)
+            else:
+                column.extend(more)
+        sequence.entered += 1
+
+
+def _shown(array: Array) -> Array:
+    """A view of `array` that nobody can write to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
