@@ -14,6 +14,7 @@ from triptych.core import settings as core
 from triptych.core.errors import InputError
 from triptych.core.sampling import Candidates, Context, Vocabulary
 from triptych.core.sampling.candidates import Mask
+from triptych.plugins.samplers.form_faults import explained
 from triptych.plugins.samplers.grammar_tokens import grammar_tokens
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ GAP = r"( |\n {0,40})"
 
 _LARGEST = 200_000
 """Characters of a form: what is within takes a second at most to compile."""
-
-_LONGEST_FAULT = 300
-"""Characters of what the library says of a fault; it may repeat the whole grammar."""
 
 
 class ConstraintError(InputError):
@@ -70,6 +68,7 @@ class Constrain:
 
     def __init__(self, settings: Settings) -> None:
         self.grammar = _grammar(settings)
+        self._form = form_of(settings)
         self._matcher: LLMatcher | None = None
         self._allowed: Mask | None = None
 
@@ -118,7 +117,8 @@ class Constrain:
 
     def _check(self) -> None:
         if self._prepared.is_error():
-            raise ConstraintError(f"constrain: {_fault(self._prepared.get_error())}")
+            cause = explained(self._form, self._prepared.get_error())
+            raise ConstraintError(f"constrain: {cause}")
 
 
 def _grammar(settings: Constrain.Settings) -> str:
@@ -139,14 +139,14 @@ def _grammar(settings: Constrain.Settings) -> str:
                 schema, overrides={"whitespace_pattern": GAP}
             )
         except (RecursionError, ValueError) as error:
-            raise ConstraintError(f"constrain: not a JSON Schema: {_fault(str(error))}") from None
+            raise ConstraintError(explained("json_schema", str(error))) from None
     if len(grammar) > _LARGEST:
         raise ConstraintError(
-            f"constrain: the form has {len(grammar):,} characters; {_LARGEST:,} are taken at most"
+            f"the form has {len(grammar):,} characters; {_LARGEST:,} are taken at most"
         )
     refused, faults = matcher.validate_grammar_with_warnings(grammar)
     if refused:
-        raise ConstraintError(f"constrain: {_fault(faults[0])}")
+        raise ConstraintError(explained(form_of(settings), faults[0]))
     return grammar
 
 
@@ -160,5 +160,6 @@ def _library() -> Any:
     return llguidance
 
 
-def _fault(fault: str) -> str:
-    return " ".join(fault.split())[:_LONGEST_FAULT]
+def form_of(settings: Constrain.Settings) -> str:
+    """Which of the forms was given."""
+    return next(form for form in FORMS if getattr(settings, form) is not None)
