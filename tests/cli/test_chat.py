@@ -158,7 +158,7 @@ def test_set_alone_shows_the_settings(say):
     [
         ("temprature=1", "there is no setting 'temprature'; did you mean 'temperature'?"),
         ("top_p", "/set top_p: is not of the form K=V, as in /set temperature=0.3"),
-        ("top_p=2", "top_p=2: sampler.top_p.p: 2 is not less than or equal to 1"),
+        ("top_p=2", "top_p=2: sampler.top_p.p: 2 is not 1 or less"),
         ("seed=-1", "seed is -1; it must be a whole number of at least 0"),
         ("seed=true", "seed is True; it must be a whole number of at least 0"),
         ("seed=many", "seed is 'many'; it must be a whole number of at least 0"),

@@ -240,7 +240,7 @@ def test_files_outside_of_the_folder_need_a_flag(triptych, tiny_pipeline, in_fol
     [
         (
             ["--temperature=-1"],
-            "--temperature -1.0: sampler.temperature.temperature: -1.0 is not greater than 0",
+            "--temperature -1.0: sampler.temperature.temperature: -1.0 is not above 0",
         ),
         (
             ["--no-sample", "--top-p=0.9"],

@@ -401,9 +401,9 @@ def test_an_unknown_bare_name_gives_the_nearest_and_the_known_ones():
         Catalog().find("caches", "windw")
     error = caught.value
     assert (error.name, error.kind, error.nearest) == ("windw", "caches", "window")
-    assert error.known == ("full", "key_norm", "window")
+    assert error.known == ("full", "h2o", "key_norm", "window")
     assert str(error) == (
-        "there is no cache 'windw'\n  did you mean 'window'?\n  known: full, key_norm, window"
+        "there is no cache 'windw'\n  did you mean 'window'?\n  known: full, h2o, key_norm, window"
     )
 
 

@@ -123,7 +123,7 @@ def test_a_plugin_that_keeps_the_winner_alone_makes_drawing_greedy(triptych):
         (
             [{"acme/min_p": 2}, "draw"],
             2,
-            "error: changed.yaml:LINE: sampler.acme/min_p.p: 2 is not less than or equal to 1\n",
+            "error: changed.yaml:LINE: sampler.acme/min_p.p: 2 is not 1 or less\n",
         ),
         (
             [{"acme/min_q": 0.5}, "draw"],

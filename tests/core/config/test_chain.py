@@ -99,7 +99,7 @@ def test_without_changes_the_chain_is_the_files(spec):
     [
         (
             {"top_p": 1.5},
-            "{top_p}: sampler.top_p.p: 1.5 is not less than or equal to 1",
+            "{top_p}: sampler.top_p.p: 1.5 is not 1 or less",
         ),
         (
             {"no_sample": True, "top_k": 3},
@@ -119,7 +119,7 @@ def test_without_changes_the_chain_is_the_files(spec):
         ),
         (
             {"temperature": -1},
-            "{temperature}: sampler.temperature.temperature: -1 is not greater than 0",
+            "{temperature}: sampler.temperature.temperature: -1 is not above 0",
         ),
     ],
 )

@@ -65,7 +65,7 @@ def test_a_bare_value_fills_the_main_setting_and_a_mapping_all(item, write, cata
 
 def test_an_empty_mapping_is_no_switch(write, catalog):
     source = write("format: 1\nprocessor: {hf: .}\nstages: [mrope]\napproximate: {}\n")
-    with pytest.raises(ConfigError, match=r":4:14: approximate: a mapping is not true or false"):
+    with pytest.raises(ConfigError, match=r":4:14: approximate: an empty mapping is not true or"):
         load_spec(source, catalog=catalog)
 
 

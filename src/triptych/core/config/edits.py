@@ -36,6 +36,8 @@ class Draft:
     stop: Node
     session: Node
     approximate: Node
+    places: dict[str, Where] = field(default_factory=dict)
+    """Where a list that was set from outside of the file was set, by its name."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ def set_value(draft: Draft, address: str, value: Node, builder: Builder) -> None
         draft.approximate = value.at(Where("", path="approximate"))
     elif section in ("stages", "sampler") and not keys:
         node = value.at(Where("", path=section))
+        draft.places[section] = node.where
         if section == "stages":
             draft.stages = parse_items(node, "stages")
         else:

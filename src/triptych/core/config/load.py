@@ -93,8 +93,10 @@ def load_spec(  # noqa: PLR0913  # one keyword per flag that changes a pipeline
     draft.sampler = apply_flags(draft.sampler, flags, builder)
     switches = Node({"approximate": draft.approximate}, Where(name))
     section = top.child("sampler").where if "sampler" in (top.items or {}) else top.where
+    section = draft.places.get("sampler", section)
     if not draft.stages:
-        raise ConfigError(_under(top, "stages"), "a pipeline has at least one stage")
+        place = draft.places.get("stages", _under(top, "stages"))
+        raise ConfigError(place, "a pipeline has at least one stage")
     return PipelineSpec(
         source=file,
         paths=paths,

@@ -51,7 +51,7 @@ class SessionSettings(Settings):
     threads: Literal["auto"] | Annotated[int, Field(gt=0, le=MOST_THREADS)] = "auto"
     max_context: PositiveInt | None = None
     chunk: PositiveInt | None = None
-    max_batch: Annotated[int, Field(gt=0, le=MOST_ROWS)] = 8
+    max_batch: Annotated[int, Field(ge=1, le=MOST_ROWS)] = 8
     cache_memory: Literal["auto"] | PositiveInt | Size = "auto"
     feature_cache: Literal[False] | PositiveInt = FEATURE_BYTES
     prefix_cache: bool | PositiveInt = True

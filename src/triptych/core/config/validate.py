@@ -32,10 +32,10 @@ EXPECTED = {
     "none_required": "null",
     "path_type": "a path",
     "is_instance_of": "a path",
-    "greater_than": "greater than {gt:g}",
-    "greater_than_equal": "greater than or equal to {ge:g}",
-    "less_than": "less than {lt:g}",
-    "less_than_equal": "less than or equal to {le:g}",
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than": "below {lt:g}",
+    "less_than_equal": "{le:g} or less",
     "multiple_of": "a multiple of {multiple_of:g}",
     "literal_error": "{expected}",
     "enum": "{expected}",
@@ -144,7 +144,7 @@ def _expectation(error: Any) -> str | None:
     if kind in ("too_short", "too_long"):
         bound = "at least" if kind == "too_short" else "at most"
         length = context["min_length" if kind == "too_short" else "max_length"]
-        return f"a list of {bound} {length}"
+        return f"a list of {bound} {length} {'item' if length == 1 else 'items'}"
     if kind == "string_pattern_mismatch" and context["pattern"] == SIZE:
         return "a number of bytes with a unit, such as 4GB or 512MiB"
     template = EXPECTED.get(kind)
