@@ -94,20 +94,7 @@ def subjects():
                 yield Subject(SINGULAR[kind], target, settings, EXAMPLES.get(name, ()))
 
 
-FAILURES = {
-    "BeamSearch": {
-        "commits_what_it_emits": "scores hypotheses by itself, and runs no chain",
-    },
-    "BestOfN": {
-        "commits_what_it_emits": "each text has a chain of its own, a fork of the request's",
-    },
-}
-"""By class."""
-
-
-@parametrize_with_checks(
-    list(subjects()), expected_failures=lambda subject: FAILURES.get(subject.name, {})
-)
+@parametrize_with_checks(list(subjects()))
 def test_a_built_in_component_keeps_its_promises(subject, check):
     check(subject)
 

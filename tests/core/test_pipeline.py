@@ -251,7 +251,7 @@ REQUESTS = [
 ]
 
 
-@pytest.mark.parametrize("concurrency", [1, 2, 3, 100, 0])
+@pytest.mark.parametrize("concurrency", [1, 2, 3, 100])
 def test_a_batch_gives_every_request_the_tokens_it_gets_alone(pipe, concurrency):
     slots = watch_slots(pipe)
     alone = [pipe.generate(request).tokens for request in REQUESTS]
@@ -264,6 +264,12 @@ def test_a_batch_gives_every_request_the_tokens_it_gets_alone(pipe, concurrency)
 
 def test_a_batch_of_nothing_is_nothing(pipe):
     assert pipe.generate_batch([]) == []
+
+
+@pytest.mark.parametrize("concurrency", [0, -1])
+def test_a_batch_of_which_none_may_be_in_progress_is_refused(pipe, concurrency):
+    with pytest.raises(InputError, match=f"concurrency={concurrency}: at least one"):
+        pipe.generate_batch(iter(REQUESTS), concurrency=concurrency)
 
 
 @pytest.mark.parametrize("concurrency", [1, 2, 9])

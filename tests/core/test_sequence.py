@@ -200,7 +200,7 @@ def test_tokens_left_of_an_image_that_was_cut_before_it_entered_are_text():
 
 def test_an_eviction_makes_going_back_impossible_and_the_sequence_empty():
     pipeline = FakePipeline(policy=Window(Window.Settings(size=4, sinks=1, slack=2)))
-    sequence = pipeline.sequence("1 2 3 4 5 6 7 8")
+    sequence = pipeline.sequence("1 2 3 4 5 6 7 8 9")
     pipeline.forward(sequence)
     assert not sequence.truncate(5)
     assert (len(sequence), sequence.pending, sequence.table, sequence.caches) == (0, 0, {}, {})

@@ -204,7 +204,7 @@ def test_a_reducer_and_what_comes_after_it_belong_to_the_request():
     prune = on_input([FEATURES], [Port("keep_rows", "bool", ("N",))])
     halve = on_input([FEATURES], [FEATURES])
     wiring = by_label(
-        fake_wiring(fake_stages(("vision", "prune", prune), ("prune", "halve", halve)))
+        fake_wiring(fake_stages(("mrope", "prune", prune), ("prune", "halve", halve)))
     )
     assert wiring["vision"].per_media
     assert not wiring["prune"].per_media

@@ -40,7 +40,9 @@ def check(  # one parameter per flag
 
             changes = Changes(set_, insert, replace, remove, plugin, allow_outside)
             spec = changes.spec(pipeline)
-            lines = list(lines_of(flow_of(assemble(spec))))
+            assembly = assemble(spec)
+            assembly.check_chain()
+            lines = list(lines_of(flow_of(assembly)))
         typer.echo(f"OK  {spec.source or pipeline}")
         for line in lines:
             typer.echo(f"  {line}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from triptych.core.feature_cache import FeatureCache
 from triptych.core.graph import Graph
 from triptych.core.loading import Loading, begin_loading, finish_loading
 from triptych.core.memory import give_back, reserve
-from triptych.core.needs import find_needed, needed
+from triptych.core.needs import find_needed, needs_of
 from triptych.core.observer import check_names
 from triptych.core.ports import Port
 from triptych.core.prompt import Processor
@@ -117,6 +117,14 @@ class Assembly:
             return self.shared.features(self)
         return FeatureCache(int(self.spec.session.feature_cache))
 
+    def check_chain(self) -> None:
+        """Raises ConfigError where the strategy refuses the file's own chain.
+
+        Loading does not: a request may have another one.
+        """
+        parts = self.spec.sampler
+        check_chain(self.spec.strategy.make(), parts, [part.make() for part in parts])
+
     def check_caches(self) -> None:
         """Raises ConfigError where a policy cannot make a cache of its stage's tensors."""
         self._make_caches(lambda _: reserve)
@@ -184,10 +192,11 @@ def assemble(spec: PipelineSpec, *, taps: Collection[str] = ()) -> Assembly:
     keeping = [(part, stage) for part, stage in stages if stage.cache_pairs]
     policies = {part.label: cache_part(stage).make() for part, stage in keeping}
     _check_exactness(spec, policies)
+    deciding = [(part, part.make()) for part in (spec.strategy, *spec.sampler)]
     needs = tuple(
         port
-        for part in (spec.strategy, *spec.sampler)
-        for port in find_needed(part, needed(part), wiring)
+        for part, made in deciding
+        for port in find_needed(part, needs_of(part.entry.load(), made), wiring)
     )
     placed = {wired.label: wired for wired in wiring.span}
     shown = Shown(
@@ -209,6 +218,17 @@ def assemble(spec: PipelineSpec, *, taps: Collection[str] = ()) -> Assembly:
     assembly = Assembly(spec, processor, stages, wiring, policies, needs, shown)
     assembly.check_caches()
     return assembly
+
+
+def check_chain(strategy: object, parts: Sequence[Part], steps: Sequence[object]) -> None:
+    """Raises ConfigError at the last item of a chain that a strategy refuses."""
+    check = getattr(strategy, "check_chain", None)
+    if check is None:
+        return
+    try:
+        check(tuple(steps))
+    except TriptychError as error:
+        raise ConfigError(parts[-1].where, str(error), exit_code=error.exit_code) from error
 
 
 def _cache(

@@ -22,7 +22,7 @@ class Batch:
     ) -> None:
         self._waiting = deque(enumerate(requests))
         self._begin = begin
-        self._concurrency = max(concurrency, 1)
+        self._concurrency = concurrency
         self._running: deque[tuple[str, Stream]] = deque()
         self._refused: TriptychError | None = None
 

@@ -124,12 +124,6 @@ def needs_of(target: type, made: object) -> tuple[str, ...]:
     return tuple(getattr(made, "needs", ())) if hasattr(target, "needs") else ()
 
 
-def needed(part: Part) -> tuple[str, ...]:
-    """The needs of a part of a pipeline. Raises ConfigError when it cannot be made."""
-    target = part.entry.load()
-    return needs_of(target, part.make()) if hasattr(target, "needs") else ()
-
-
 def find_needed(part: Part, names: Iterable[str], wiring: Wiring) -> list[Port]:
     """The ports of these names. Raises ConfigError at the part that needs what is not there."""
     written = {write.port.name: write.port for wired in wiring.span for write in wired.writes}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from triptych.core.assembly import Assembly, assemble
+from triptych.core.assembly import Assembly, assemble, check_chain
 from triptych.core.batch import Batch
 from triptych.core.catalog import Catalog
 from triptych.core.clock import Clock
@@ -175,8 +175,11 @@ class Pipeline:
 
         concurrency: how many are in progress at once; None: `session.max_batch`. A request gets
         the same tokens as alone. Raises the error of the first request that fails, when the ones
-        before it are done; its message begins with the request's index and id.
+        before it are done; its message begins with the request's index and id. Raises InputError
+        for a concurrency below 1.
         """
+        if concurrency is not None and concurrency < 1:
+            raise InputError(f"concurrency={concurrency}: at least one request is in progress")
         most = self.spec.session.max_batch if concurrency is None else concurrency
         return Batch(requests, lambda one: self.stream(one, **settings), most).replies()
 
@@ -276,6 +279,7 @@ class Pipeline:
         parts = self.spec.sampler_for(flags=options.flags, sampler=options.sampler)
         seed = secrets.randbits(32) if options.seed is None else options.seed
         steps = [part.make() for part in parts]
+        check_chain(self._strategy, parts, steps)
         self._provide(parts, steps)
         chain = Chain(
             steps,

@@ -76,7 +76,9 @@ class Strategy(Protocol):
     It is made once for a pipeline; what belongs to one generation lives in `run`. It may have an
     attribute `speculates`: that it forwards tokens which it may take back, so that it is refused
     over a cache that is not `exact`. And it may have a method `load(processor)`, called once before
-    it runs, for weights of its own; what that raises is an error of the pipeline's file.
+    it runs, for weights of its own; what that raises is an error of the pipeline's file. A method
+    `check_chain(steps)` is called with the steps of a request's chain before it begins, and by
+    `triptych check`; the InputError that it raises is reported at the chain's last item.
     """
 
     def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:

@@ -23,6 +23,9 @@ class Stage(Protocol):
     cache_pairs: past and present tensors, for a stage that keeps a cache; empty for most. Such
     a stage may have an attribute `cache`, a `CacheItem` of its settings, that says which policy
     it is; without one it is `full`.
+
+    A stage that must see all visual rows of a medium may say ``every_row = True``: a reducer before
+    it is then an error of the wiring.
     """
 
     when: When

@@ -74,6 +74,7 @@ class _Check:
         self.wired = wired
 
     def run(self) -> Wiring:
+        self._check_rows()
         self._walk(with_media=True)
         self._walk(with_media=False)
         done = self._per_media([self.wired[index] for index in self.order])
@@ -86,6 +87,19 @@ class _Check:
         }
         span = tuple(item for item in done if item.stage.when is When.SPAN)
         return Wiring(inputs, span, dict(self.sizes), kept)
+
+    def _check_rows(self) -> None:
+        """Refuse a reducer before a stage that must see all of a medium's rows."""
+        reducers: list[Part] = []
+        for index in self.order:
+            wired, place = self.wired[index], self.places[index]
+            if reducers and getattr(wired.stage, "every_row", False):
+                cause = f"drops visual rows, and {place.label} behind it must see all of them"
+                raise _wrong(reducers[0], cause, (), hint=f"put it after {place.label}")
+            if wired.stage.when is When.INPUT and any(
+                write.port.name in REDUCTIONS for write in wired.writes
+            ):
+                reducers.append(place)
 
     def _per_media(self, ordered: Sequence[Wired]) -> list[Wired]:
         """Mark the stages whose results belong to each media item.

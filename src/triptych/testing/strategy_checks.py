@@ -67,7 +67,8 @@ def commits_what_it_emits(subject: Subject) -> None:
     """The tokens that are emitted are those that the chain has committed, in order."""
     run = _Run(subject, _loaded(subject.make()), [Draws()])
     run.go()
-    committed = run.chain.tokens[run.chain.prompt_length :].tolist()
+    chain = run.generation.chain
+    committed = chain.tokens[chain.prompt_length :].tolist()
     emitted = run.generation.emitted
     require(
         committed == emitted,

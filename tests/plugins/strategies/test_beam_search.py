@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tests.plugins.samplers.chains import step
 from triptych.core.errors import InputError
-from triptych.core.sampling import Chain
+from triptych.core.sampling import Chain, log_softmax
 from triptych.plugins.samplers.draw import Draw
 from triptych.plugins.samplers.greedy import Greedy
 from triptych.plugins.strategies.autoregressive import Autoregressive
@@ -155,6 +155,21 @@ def test_a_chain_that_draws_is_refused():
     chain = Chain([Draw()], seed=0, prompt_tokens=PROMPT)
     with pytest.raises(InputError, match="end the sampler with 'greedy'"):
         FakeDecoder().generate(beams(), chain)
+
+
+def test_it_says_how_likely_each_token_of_the_best_text_was():
+    prompt, decoder = (3, 1, 4), FakeDecoder()
+    chain = Chain([Greedy()], seed=0, prompt_tokens=prompt, top=2)
+    generation = decoder.generate(beams(width=4), chain, max_new_tokens=8)
+    said = generation.chain.logprobs
+    assert [one.token for one in said] == generation.emitted
+    tokens = list(prompt)
+    for one in said:
+        row = decoder.logits(tokens)
+        assert one.raw == pytest.approx(float(log_softmax(row)[one.token]), abs=1e-5)
+        assert one.processed == pytest.approx(one.raw, abs=1e-5)
+        assert len(one.top_raw) == 2
+        tokens.append(one.token)
 
 
 def test_groups_share_the_width():

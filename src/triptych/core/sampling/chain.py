@@ -105,16 +105,19 @@ class Chain:
         place = int(np.searchsorted(candidates.ids, token))
         if place == len(candidates) or candidates.ids[place] != token:
             self._blame(-1, f"chose token {token}, which is not among its candidates")
-        if self.top is not None:
-            self.logprobs.append(logprobs_of(token, row, candidates, self.top))
-        self.accept(token, candidates)
+        self.accept(token, candidates, row)
         return token
 
-    def accept(self, token: int, candidates: Candidates) -> None:
+    def accept(
+        self, token: int, candidates: Candidates, row: npt.NDArray[Any] | None = None
+    ) -> None:
         """Commit `token`; `candidates` is what the warps left when it was chosen.
 
-        `choose` calls this; a strategy that picks the token itself does so too.
+        row: the logits that it was chosen from; without them `logprobs` do not say how likely it
+        was. `choose` calls this; a strategy that picks the token itself does so too.
         """
+        if self.top is not None and row is not None:
+            self.logprobs.append(logprobs_of(token, row, candidates, self.top))
         self._commit(token)
         for index in self._accepting:
             step = cast("Accepts", self.steps[index])

@@ -35,6 +35,7 @@ class MRope:
 
     when = When.INPUT
     whole = False
+    every_row = True
     reads = (
         Port("visual_index", "int64", ("S",)),
         Port("start_position", "int64", (1,)),

@@ -39,12 +39,16 @@ class Ended:
 
 @dataclass(frozen=True)
 class _Continuation:
-    """A token after a beam. score: of the text with it, as the beam and this step's costs say."""
+    """A token after a beam. score: of the text with it, as the beam and this step's costs say.
+
+    row: the logits that it is one of.
+    """
 
     beam: int
     token: int
     score: float
     candidates: Candidates
+    row: npt.NDArray[np.float32]
 
 
 class BeamGroup:
@@ -107,7 +111,7 @@ class BeamGroup:
             if not full:
                 beam = self.beams[one.beam]
                 chain = beam.chain.fork()
-                chain.accept(one.token, one.candidates)
+                chain.accept(one.token, one.candidates, one.row)
                 self.ended.append(Ended((*beam.tokens, one.token), one.score / length, chain))
         self.ended.sort(key=attrgetter("score"), reverse=True)
         del self.ended[self.width :]
@@ -139,7 +143,7 @@ class BeamGroup:
             shared = left[one.beam] > 0
             sequence = beam.sequence.fork() if shared else beam.sequence
             chain = beam.chain.fork() if shared else beam.chain
-            chain.accept(one.token, one.candidates)
+            chain.accept(one.token, one.candidates, one.row)
             sequence.append([one.token])
             beams.append(Beam(sequence, chain, (*beam.tokens, one.token), one.score))
         self.beams = beams
@@ -161,4 +165,4 @@ def _continuations(
     for at in places[np.argsort(-scores[places], kind="stable")][:count]:
         score = beam.score + float(scores[at])
         if math.isfinite(score):
-            yield _Continuation(place, int(candidates.ids[at]), score, candidates)
+            yield _Continuation(place, int(candidates.ids[at]), score, candidates, row)

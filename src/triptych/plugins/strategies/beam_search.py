@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from triptych.core.errors import InputError
 from triptych.core.spans import Generation, Logits, Span
@@ -29,13 +29,16 @@ class BeamSearch:
     def __init__(self, settings: BeamSettings) -> None:
         self.settings = settings
 
-    def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:
-        """The strategy of one generation. Raises InputError for a chain that draws."""
-        if getattr(generation.chain.steps[-1], "draws", False):
+    def check_chain(self, steps: Sequence[object]) -> None:
+        """Raises InputError for a chain that draws."""
+        if getattr(steps[-1], "draws", False):
             raise InputError(
                 "beam_search ranks tokens itself; end the sampler with 'greedy', or choose the "
                 "strategy best_of_n for sampled texts"
             )
+
+    def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:
+        """The strategy of one generation."""
         limit = min(generation.max_new_tokens, generation.sequence.room)
         [rows] = yield [Span(generation.sequence)]
         groups = BeamGroup.start(generation, self.settings, limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from collections.abc import Sequence as Steps
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -59,13 +60,16 @@ class BestOfN:
         """What a text that has ended is worth."""
         return SCORES[self.settings.score](text)
 
-    def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:
-        """The strategy of one generation. Raises InputError for a chain that cannot differ."""
-        if self.settings.n > 1 and not getattr(generation.chain.steps[-1], "draws", True):
+    def check_chain(self, steps: Steps[object]) -> None:
+        """Raises InputError for a chain whose texts cannot differ."""
+        if self.settings.n > 1 and not getattr(steps[-1], "draws", True):
             raise InputError(
                 "best_of_n: all texts of a chain without chance are the same; end the sampler with "
                 "'draw', or choose the strategy beam_search"
             )
+
+    def run(self, generation: Generation) -> Generator[list[Span], list[Logits], None]:
+        """The strategy of one generation."""
         limit = min(generation.max_new_tokens, generation.sequence.room)
         ends = generation.eos_ids
         [rows] = yield [Span(generation.sequence)]
