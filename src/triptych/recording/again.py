@@ -80,8 +80,9 @@ class Again:
 
         A manifest may name any file; what lies outside is read only as it was recorded.
         """
-        for name, was, found in self._files(spec):
-            if found != was and _is_outside(name):
+        recorded: Mapping[str, str] = self.manifest.said["pipeline"]["digests"]
+        for name, found in now.digests(spec).items():
+            if found != recorded.get(name) and _is_outside(name):
                 raise RecordingError(
                     f"{self.manifest.path} names {name!r}, which lies outside of the pipeline's "
                     f"folder and is not the file that was recorded; give --allow-outside to read it"
