@@ -89,12 +89,17 @@ def _facts(results: Results, comparison: Comparison) -> Iterator[str]:
     clusters = len({cluster_of(question) for question in results.questions})
     if clusters < len(results.questions):
         yield f"in {counted(clusters, 'cluster')}"
-    draws = len({(run.seed, run.repeat) for run in results.runs})
+    draws = _draws(results)
     if draws > 1:
         yield f"{counted(draws, 'draw')} of each answer"
     yield counted(len(results.runs), "run")
     failed = sum(comparison.failures.values())
     yield f"{failed:,} failed" if failed else "none failed"
+
+
+def _draws(results: Results) -> int:
+    """Answers to each question by each arm."""
+    return len({(run.seed, run.repeat) for run in results.runs})
 
 
 def _finding(comparison: Comparison, score: ScoreKind, results: Results) -> Finding:
@@ -296,13 +301,13 @@ def _method(results: Results, comparison: Comparison) -> Iterator[str]:
 
 def _spreads(results: Results, comparison: Comparison) -> Iterator[str]:
     """Whether more seeds would help, where there are several."""
+    draws = _draws(results)
     for score in results.scores:
         shares = list[float]()
         for difference in comparison.differences:
             spread = difference.spread
             if difference.score.name != score.name or difference.task or spread.within is None:
                 continue
-            draws = max(1, len({(run.seed, run.repeat) for run in results.runs}))
             total = spread.between + spread.within / draws
             if total:
                 shares.append(spread.within / draws / total)

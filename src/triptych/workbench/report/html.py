@@ -24,6 +24,9 @@ from triptych.workbench.statistics.draws import tasks_of
 LONGEST = 700
 """Letters of a question or an answer; more are left out."""
 
+MOST_BARS = 150
+"""Of the bars by task that are not folded away."""
+
 TEMPLATES = Environment(
     loader=PackageLoader("triptych.workbench.report"),
     autoescape=True,
@@ -113,6 +116,7 @@ def page(results: Results, comparison: Comparison, report: Report) -> str:
         pictures=pictures,
         setups=list(_setups(results.arms)),
         base=comparison.base,
+        most_bars=MOST_BARS,
     )
 
 

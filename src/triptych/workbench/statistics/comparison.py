@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from triptych.workbench.results import ScoreKind
@@ -105,16 +106,16 @@ class Comparison:
 
     def level(self, arm: str, score: str, task: str | None = None) -> Level | None:
         """That arm's mean; None where it has no such score."""
-        wanted = (arm, score, task)
-        for level in self.levels:
-            if (level.arm, level.score.name, level.task) == wanted:
-                return level
-        return None
+        return self._levels.get((arm, score, task))
 
     def difference(self, arm: str, score: str, task: str | None = None) -> Difference | None:
         """That arm's difference; None where there is none to tell, as for the base."""
-        wanted = (arm, score, task)
-        for difference in self.differences:
-            if (difference.arm, difference.score.name, difference.task) == wanted:
-                return difference
-        return None
+        return self._differences.get((arm, score, task))
+
+    @cached_property
+    def _levels(self) -> dict[tuple[str, str, str | None], Level]:
+        return {(one.arm, one.score.name, one.task): one for one in self.levels}
+
+    @cached_property
+    def _differences(self) -> dict[tuple[str, str, str | None], Difference]:
+        return {(one.arm, one.score.name, one.task): one for one in self.differences}
