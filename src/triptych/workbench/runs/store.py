@@ -280,7 +280,7 @@ class Store:
             "engine": each(engine for _, engine, _, _ in sessions),
             "machine": each(
                 f"{machine['processor'] or machine['architecture']}, {machine['threads']} threads, "
-                f"{machine['memory'] / 2**30:.0f} GiB, {machine['system']}"
+                f"{machine['memory'] / 2**30:.0f} GiB, {machine['system'].partition('-')[0]}"
                 for _, _, _, machine in sessions
             ),
             "versions": each(
