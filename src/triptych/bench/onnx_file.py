@@ -42,16 +42,20 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Node:
-    """One node. inputs: names, empty where one is left out. integers: its int attributes."""
+    """One node. inputs: names, empty where one is left out. integers: its int attributes.
+
+    branches: the nodes of each of its subgraphs.
+    """
 
     op: str
     inputs: tuple[str, ...]
     integers: dict[str, int]
+    branches: tuple[tuple[Node, ...], ...] = ()
 
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """nodes: with those of subgraphs and of functions. weights: by name."""
+    """nodes: with those of functions. weights: by name, those of subgraphs as well."""
 
     nodes: tuple[Node, ...]
     weights: dict[str, Tensor]
@@ -86,14 +90,19 @@ class _Reader:
 
     def node(self, start: int, end: int) -> None:
         op, inputs, integers = "", list[str](), dict[str, int]()
+        outer, branches = self.nodes, list[tuple[Node, ...]]()
         for field, begin, stop in self.fields(start, end):
             if field == _NODE_OP:
                 op = self.text(begin, stop)
             elif field == _NODE_INPUT:
                 inputs.append(self.text(begin, stop))
             elif field == _NODE_ATTRIBUTE:
+                self.nodes = []
                 self.attribute(begin, stop, integers)
-        self.nodes.append(Node(op, tuple(inputs), integers))
+                if self.nodes:
+                    branches.append(tuple(self.nodes))
+        self.nodes = outer
+        self.nodes.append(Node(op, tuple(inputs), integers, tuple(branches)))
 
     def attribute(self, start: int, end: int, integers: dict[str, int]) -> None:
         name = ""

@@ -3,13 +3,14 @@
 Every weight that a step computes with is read once, whatever the number of sequences. Of a
 table only the rows of one token count: of `Gather` and `GatherBlockQuantized` what is
 gathered from, of rotary embeddings the cosines and sines. Of a layer's experts as many count as
-a token is routed to. Activations stay in the caches of the processor and count nothing. To
+a token is routed to, and of an `If` the branch that reads less: another one is for prompts.
+Activations stay in the caches of the processor and count nothing. To
 the weights come, per sequence, the keys and values of every token of its context.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,14 +51,25 @@ def step_bytes(graphs: Iterable[Path], pairs: Iterable[CachePair]) -> StepBytes:
 
 def weight_bytes(file: OnnxFile) -> int:
     """Bytes of the initialisers that one token needs."""
+    return sum(_read(file.nodes, file.weights).values())
+
+
+def _read(nodes: Iterable[Node], weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """What the nodes read, by the weights' names."""
     read: dict[str, int] = {}
-    for node in file.nodes:
-        for place, name in enumerate(node.inputs):
-            tensor = file.weights.get(name)
-            if tensor is not None:
-                # A tied table is read whole by the one that multiplies with it.
-                read[name] = max(read.get(name, 0), _share(node, place, tensor))
-    return sum(read.values())
+    for node in nodes:
+        found = [
+            (name, _share(node, place, weights[name]))
+            for place, name in enumerate(node.inputs)
+            if name in weights
+        ]
+        inner = [_read(branch, weights) for branch in node.branches]
+        if node.op == "If" and inner:
+            inner = [min(inner, key=lambda one: sum(one.values()))]
+        for name, size in (*found, *(item for one in inner for item in one.items())):
+            # A tied table is read whole by the one that multiplies with it.
+            read[name] = max(read.get(name, 0), size)
+    return read
 
 
 def pair_bytes(pair: CachePair) -> int:

@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterator
 from triptych.core.graph_header import Reader
 
 _MODEL_GRAPH, _GRAPH_NODE, _GRAPH_OUTPUT = 7, 1, 12
-_NODE_INPUT, _NODE_OUTPUT, _NODE_ATTRIBUTE, _ATTRIBUTE_GRAPHS = 1, 2, 5, (6, 11)
+_NODE_INPUT, _NODE_OUTPUT, _NODE_OP, _NODE_ATTRIBUTE, _ATTRIBUTE_GRAPHS = 1, 2, 4, 5, (6, 11)
+_CHOICE = "If"
 _VALUE_NAME = 1
 _BYTES = 2
 _SEVEN_BITS, _MORE = 0x7F, 0x80
@@ -35,32 +36,56 @@ class _Cut:
         parts: list[bytes] = []
         for field, value, whole in self.fields(0, len(self.data)):
             if field == _MODEL_GRAPH:
-                graph = b"".join(self.graph(*value))
-                parts += [_varint(_MODEL_GRAPH << 3 | _BYTES), _varint(len(graph)), graph]
+                outputs = [self.name(*one) for one in self.values(*value, _GRAPH_OUTPUT)]
+                cut = {place for place, name in enumerate(outputs) if name in self.unwanted}
+                parts.append(_message(_MODEL_GRAPH, self.graph(*value, cut)))
             else:
                 parts.append(self.data[slice(*whole)])
         return b"".join(parts)
 
-    def graph(self, start: int, end: int) -> list[bytes]:
+    def graph(self, start: int, end: int, cut: Collection[int]) -> bytes:
+        """The graph without the outputs at these places."""
         fields = list(self.fields(start, end))
-        needed = {
-            name
-            for field, value, _ in fields
-            if field == _GRAPH_OUTPUT and (name := self.name(*value)) not in self.unwanted
-        }
-        kept: set[Span] = set()
+        outputs = self.values(start, end, _GRAPH_OUTPUT)
+        gone = {outputs[place] for place in cut}
+        needed = {self.name(*value) for value in outputs if value not in gone}
+        kept: dict[Span, bytes] = {}
         # Nodes stand after those that they read.
         for field, value, whole in reversed(fields):
             if field == _GRAPH_NODE and not needed.isdisjoint(self.names(*value, _NODE_OUTPUT)):
-                kept.add(whole)
-                needed |= self.read(*value)
-        return [
-            self.data[slice(*whole)]
+                node = self.node(*value, needed)
+                kept[whole] = _message(_GRAPH_NODE, node)
+                needed |= _Cut(node, frozenset()).read(0, len(node))
+        return b"".join(
+            kept.get(whole, b"") if field == _GRAPH_NODE else self.data[slice(*whole)]
             for field, value, whole in fields
-            if (field == _GRAPH_NODE and whole in kept)
-            or (field == _GRAPH_OUTPUT and self.name(*value) not in self.unwanted)
-            or field not in (_GRAPH_NODE, _GRAPH_OUTPUT)
-        ]
+            if field != _GRAPH_OUTPUT or value not in gone
+        )
+
+    def node(self, start: int, end: int, needed: Collection[str]) -> bytes:
+        """The node; one that chooses between graphs without the outputs that are not needed."""
+        outputs = self.values(start, end, _NODE_OUTPUT)
+        cut = {
+            place for place, output in enumerate(outputs) if self.reader.text(*output) not in needed
+        }
+        if not cut or self.names(start, end, _NODE_OP) != [_CHOICE]:
+            return self.data[start:end]
+        gone = {outputs[place] for place in cut}
+        return b"".join(
+            _message(_NODE_ATTRIBUTE, self.attribute(*value, cut))
+            if field == _NODE_ATTRIBUTE
+            else self.data[slice(*whole)]
+            for field, value, whole in self.fields(start, end)
+            if field != _NODE_OUTPUT or value not in gone
+        )
+
+    def attribute(self, start: int, end: int, cut: Collection[int]) -> bytes:
+        return b"".join(
+            _message(field, self.graph(*value, cut))
+            if field in _ATTRIBUTE_GRAPHS
+            else self.data[slice(*whole)]
+            for field, value, whole in self.fields(start, end)
+        )
 
     def read(self, start: int, end: int) -> set[str]:
         """What a node reads, its subgraphs included."""
@@ -81,11 +106,11 @@ class _Cut:
         return next(iter(self.names(start, end, _VALUE_NAME)), "")
 
     def names(self, start: int, end: int, wanted: int) -> list[str]:
-        return [
-            self.reader.text(*value)
-            for field, value, _ in self.fields(start, end)
-            if field == wanted
-        ]
+        return [self.reader.text(*value) for value in self.values(start, end, wanted)]
+
+    def values(self, start: int, end: int, wanted: int) -> list[Span]:
+        """Where the values of one field are."""
+        return [value for field, value, _ in self.fields(start, end) if field == wanted]
 
     def fields(self, start: int, end: int) -> Iterator[tuple[int, Span, Span]]:
         """Each field's number, where its value is, and where all of it is."""
@@ -93,6 +118,11 @@ class _Cut:
         for field, first, last in self.reader.fields(start, end):
             yield field, (first, last), (begin, last)
             begin = last
+
+
+def _message(field: int, content: bytes) -> bytes:
+    """A field that holds a message."""
+    return _varint(field << 3 | _BYTES) + _varint(len(content)) + content
 
 
 def _varint(number: int) -> bytes:

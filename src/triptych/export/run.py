@@ -38,6 +38,7 @@ from triptych.export.precision import (
     read_recipe,
 )
 from triptych.export.precision.recipe import BITS, FLOAT_LEVEL
+from triptych.export.prompts import PROMPTS_CACHE, PromptsError, store_prompts
 from triptych.export.split import EARLY, check_layer, looks_at, split_decoder
 
 # What every exporter calls the graph that keeps the cache.
@@ -80,6 +81,7 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     drop_deepstack: bool = False,
     expose: str | None = None,
     split: int | None = None,
+    prompts: str | None = None,
 ) -> Path:
     """Writes the graphs, the processor's files and pipeline.yaml of a checkpoint; returns `out`.
 
@@ -98,23 +100,29 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
     no pipeline.yaml. drop_deepstack: leave DeepStack out where the layout has no place for it.
     expose: outputs that graphs have besides, as "hidden:all,attention:0+3"; see `exposing`.
     split: the decoder becomes two graphs, of which the second begins with this layer.
+    prompts: "int8" stores the decoder's weights once more, in rows, for prompts (default: as the
+    recipe says).
     Raises CheckpointError, FamilyError, PrecisionError, ConfigError (of a recipe),
-    CacheFormError, CalibrationError, ExposureError, SplitError, OutputError, LayoutError, or the
-    family's own errors.
+    CacheFormError, CalibrationError, PromptsError, ExposureError, SplitError, OutputError,
+    LayoutError, or the family's own errors.
     Nothing is left under `out` unless the export is complete.
     """
     checkpoint, out = Path(checkpoint), Path(out)
     catalog = catalog or Catalog()
     source = Checkpoint(checkpoint)
     wanted = _recipe(precision or _own_precision(source), recipe)
+    if prompts is not None:
+        wanted = wanted.for_prompts(prompts)
     if split is not None:
         expose = f"{expose},{looks_at(split)}" if expose else looks_at(split)
     form = cache_form(kv_cache or default_cache(source, wanted, layout, expose))
-    _check_exposed(form, expose, layout)
+    _check_form(form, wanted, expose, layout)
     if recipe is not None:
         # The patterns of a precision need not suit every family; those of a file have to.
         wanted.check(source)
     layout_type = layout_named(layout)
+    if layout_type is None and drop_deepstack:
+        raise LayoutError(f"the layout {layout!r} has a place for DeepStack, so nothing is dropped")
     config_place = str(checkpoint / "config.json")
     name, exporter_type = exporter_for(source.config, config_place, family=family, catalog=catalog)
     record = {
@@ -128,10 +136,6 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
         **({"expose": expose} if expose else {}),
         **({"split_decoder": split} if split is not None else {}),
     }
-    if layout_type is None and drop_deepstack:
-        raise LayoutError(f"the layout {layout!r} has a place for DeepStack, so nothing is dropped")
-    if layout_type is not None and form.name != "fp32":
-        raise LayoutError(f"the layout {layout!r} has a cache of fp32, not {form.name}")
     with output_folder(out, record) as folder:
         given: dict[str, BlockSource] = {}
         if wanted.recipe.calibrated:
@@ -159,10 +163,12 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
         early = None if split is None else EARLY
         _write_rest(source, exporter, wanted.name, folder, early=early)
         if form.name != "fp32":
-            prompts = chain(calibration, sample_prompts())
-            ranges = cache_ranges(folder, prompts, catalog=catalog) if form.bits else None
+            seen = chain(calibration, sample_prompts())
+            ranges = cache_ranges(folder, seen, catalog=catalog) if form.bits else None
             for name in filter(None, (early, DECODER)):
                 store_cache(folder / name, form, ranges)
+        if wanted.recipe.prompts:
+            store_prompts(folder / DECODER, limit=max_file_size)
     return out
 
 
@@ -182,8 +188,15 @@ def default_cache(
     return "int8" if whole and measurable and served else "fp32"
 
 
-def _check_exposed(form: CacheForm, expose: str | None, layout: str) -> None:
-    """Raises ExposureError and LayoutError for what does not go with what is exposed."""
+def _check_form(form: CacheForm, wanted: RecipeFile, expose: str | None, layout: str) -> None:
+    """Raises ExposureError, LayoutError and PromptsError for what does not go together."""
+    if layout != "triptych" and form.name != "fp32":
+        raise LayoutError(f"the layout {layout!r} has a cache of fp32, not {form.name}")
+    if wanted.recipe.prompts and form.name != PROMPTS_CACHE:
+        raise PromptsError(
+            f"prompts: int8 goes with a cache of int8, not {form.name}: leave --kv-cache out, and "
+            "--expose attention and --split-decoder, which need one of floats, and other layouts"
+        )
     if form.bits and reads_keys(expose):
         raise ExposureError(
             f"--expose {expose}: attention cannot be exposed over keys in whole numbers; say "

@@ -112,7 +112,7 @@ MISTAKES = {
     ),
     "format: 1\nhaed: int8\n": (
         "mine.yaml:2:1: haed: there is no setting 'haed'\n  did you mean 'head'?\n"
-        "  known: default, vision, embeddings, attention, mlp, head, weights"
+        "  known: default, vision, embeddings, attention, mlp, head, prompts, weights"
     ),
     "format: 1\ndefault: int3\n": (
         "mine.yaml:2:10: default: 'int3' is not 'fp32', 'fp16', 'int8' or 'int4'\n"

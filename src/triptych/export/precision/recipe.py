@@ -10,6 +10,8 @@
 
 A weight takes each setting from the last of these that has it: `default`, its part, the patterns
 under `weights` that its name in the checkpoint matches, in the order of the file.
+
+`prompts: int8` stores the decoder's weights once more, in rows, for prompts.
 """
 
 from __future__ import annotations
@@ -130,6 +132,7 @@ class Recipe(Settings):
     attention: Said = Choice()
     mlp: Said = Choice()
     head: Said = Choice()
+    prompts: Literal["int8"] | None = None
     weights: dict[Annotated[str, Field(min_length=1)], Said] = Field(default_factory=dict)
 
     def scheme(self, part: Part, name: str) -> Scheme:
@@ -196,6 +199,8 @@ class Recipe(Settings):
     def plain(self) -> dict[str, Any]:
         """What a file would hold."""
         said = {name: getattr(self, name).said() for name in ("default", *get_args(Part))}
-        kept = {name: choice for name, choice in said.items() if choice}
+        kept: dict[str, Any] = {name: choice for name, choice in said.items() if choice}
         weights = {pattern: choice.said() for pattern, choice in self.weights.items()}
+        if self.prompts:
+            kept["prompts"] = self.prompts
         return {"format": FORMAT, **kept, **({"weights": weights} if weights else {})}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from triptych.core.config.validate import validate
 from triptych.export.precision.recipe import FORMAT, Recipe
 
 WEIGHTS = "weights"
+PROMPTS = ("int8",)
+"""What weights of prompts may be stored as."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,13 @@ class RecipeFile:
                 nearest=nearest(pattern, known),
                 hint="patterns match whole names; * stands for any text, dots included",
             )
+
+    def for_prompts(self, precision: str) -> RecipeFile:
+        """The same recipe with weights of their own for prompts. Raises ConfigError."""
+        if precision not in PROMPTS:
+            cause = f"{precision!r} is none of: {', '.join(PROMPTS)}"
+            raise ConfigError(Where("prompts"), cause)
+        return replace(self, recipe=self.recipe.model_copy(update={"prompts": precision}))
 
 
 def read_recipe(path: Path) -> RecipeFile:

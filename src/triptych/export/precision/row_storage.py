@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -26,6 +27,14 @@ MIDDLE = 128
 SMALLEST = 1e-30
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """An x, spread and rounded: codes u8 [..., in], the largest value of each row [..., 1]."""
+
+    codes: ir.Value
+    largest: ir.Value
+
+
 def row_linear(graph: GraphBuilder, x: ir.Value, weight: Weight) -> ir.Value:
     """X f32 [..., in] times the transpose of weight [out, in], in whole numbers: f32 [..., out].
 
@@ -34,26 +43,51 @@ def row_linear(graph: GraphBuilder, x: ir.Value, weight: Weight) -> ir.Value:
     neither on the pictures that share a call nor on how many there are, since sums of whole
     numbers are exact.
     """
-    codes, scales, zero = _stored(graph, weight)
-    x = _spread(graph, x, weight.shape[1])
+
+    def opened() -> Callable[[slice], Array]:
+        stored = weight.read()
+        return lambda span: stored[span].astype(np.float32)
+
+    tokens = rounded_tokens(graph, x, weight.shape[1])
+    return rows_product(graph, tokens, stored_rows(graph, weight.name, weight.shape, opened))
+
+
+def rounded_tokens(
+    graph: GraphBuilder, x: ir.Value, columns: int, *, axes: int | None = None
+) -> Tokens:
+    """The left side of a product with rows of so many values.
+
+    axes: how many x has, where that is known; ONNX Runtime then knows all shapes that follow, and
+    lets tensors share memory.
+    """
+    x = _spread(graph, x, columns, axes)
     last = graph.constant([-1])
     largest = graph.op("ReduceMax", graph.op("Abs", x), last, keepdims=1)
     largest = graph.op("Max", largest, graph.constant(SMALLEST, np.float32))
     step = graph.constant(1 / LARGEST, np.float32)
-    middle = graph.constant(MIDDLE, np.uint8)
     # One scale for all: a QuantizeLinear with a scale for each row would want them flat.
-    rounded = graph.op("QuantizeLinear", graph.op("Div", x, largest), step, middle)
-    product = graph.microsoft(OPERATOR, rounded, codes, step, scales, middle, zero)
-    return graph.op("Mul", product, largest)
+    ratios = graph.op("Div", x, largest)
+    codes = graph.op("QuantizeLinear", ratios, step, graph.constant(MIDDLE, np.uint8))
+    return Tokens(codes, largest)
 
 
-def _spread(graph: GraphBuilder, x: ir.Value, columns: int) -> ir.Value:
+def rows_product(graph: GraphBuilder, tokens: Tokens, rows: Sequence[ir.Value]) -> ir.Value:
+    """Tokens times the transpose of what `stored_rows` gave: f32 [..., out]."""
+    codes, scales, zero = rows
+    step, middle = graph.constant(1 / LARGEST, np.float32), graph.constant(MIDDLE, np.uint8)
+    product = graph.microsoft(OPERATOR, tokens.codes, codes, step, scales, middle, zero)
+    return graph.op("Mul", product, tokens.largest)
+
+
+def _spread(graph: GraphBuilder, x: ir.Value, columns: int, axes: int | None) -> ir.Value:
     rotation = spreading(columns)
     if len(rotation) == 1:
         return x
-    groups = graph.op("Reshape", x, graph.constant([-1, len(rotation)]))
+    same = [0] * (axes - 1) if axes else []
+    groups = graph.op("Reshape", x, graph.constant([*same, -1, len(rotation)]))
     turned = graph.op("MatMul", groups, graph.constant(rotation, np.float32))
-    return graph.op("Reshape", turned, graph.op("Shape", x))
+    whole = graph.constant([*same, columns]) if axes else graph.op("Shape", x)
+    return graph.op("Reshape", turned, whole)
 
 
 def row_codes(rows: Array) -> tuple[Array, Array]:
@@ -64,28 +98,34 @@ def row_codes(rows: Array) -> tuple[Array, Array]:
     return codes.astype(np.int8), scales.astype(np.float32)
 
 
-def _stored(graph: GraphBuilder, weight: Weight) -> list[ir.Value]:
-    """The codes, transposed, the scales, and the code of zero.
+def stored_rows(
+    graph: GraphBuilder,
+    name: str,
+    shape: tuple[int, ...],
+    opened: Callable[[], Callable[[slice], Array]],
+) -> list[ir.Value]:
+    """The codes of a weight [out, in], transposed, the scales, and the code of zero.
 
     That is written out, for each weight anew, for processors without instructions for such
     products: there ONNX Runtime makes codes and zeros unsigned, whose sums do not overflow.
+    opened: called when the weight is written; gives what reads some of its rows, as float32.
     """
-    rows, columns = weight.shape
+    rows, columns = shape
 
     def pieces() -> Iterator[Sequence[Array]]:
         """Both whole: the transpose needs all rows, and bytes are a quarter of the weight."""
-        stored = weight.read()
+        read = opened()
         codes = np.empty((columns, rows), np.int8)
         scales = np.empty(rows, np.float32)
         for span in spans(rows, columns):
-            found, scales[span] = row_codes(spread(stored[span].astype(np.float32)))
+            found, scales[span] = row_codes(spread(read(span)))
             codes[:, span] = found.T
         yield codes, scales, np.zeros((), np.int8)
 
     forms = [
-        Form(weight.name + CODES, (columns, rows), INT8),
-        Form(weight.name + SCALES, (rows,), FLOAT),
-        Form(weight.name + ZEROS, (), INT8),
+        Form(name + CODES, (columns, rows), INT8),
+        Form(name + SCALES, (rows,), FLOAT),
+        Form(name + ZEROS, (), INT8),
     ]
     return graph.bundle(forms, pieces)
 

@@ -23,6 +23,9 @@ from triptych.export.precision.spreading import gathered
 
 Read = Callable[[], Array]
 
+PROMPT = ".prompt"
+"""Ends the name of a weight that a graph holds once more, for prompts: see `export.prompts`."""
+
 # What a GraphBuilder calls numbers that are no weights.
 CONSTANT = "constant_"
 
@@ -63,7 +66,7 @@ def graph_weights(graph: ir.Graph) -> dict[str, Read]:
     """The same for one graph, which may have a table that another one has, too."""
     found: dict[str, Read] = {}
     for name, value in graph.initializers.items():
-        if name.startswith(CONSTANT) or name.endswith((SCALES, ZEROS)):
+        if name.startswith(CONSTANT) or name.endswith((SCALES, ZEROS, PROMPT + CODES)):
             continue
         if not name.endswith(CODES):
             found[name] = _float(value)
@@ -73,11 +76,32 @@ def graph_weights(graph: ir.Graph) -> dict[str, Read]:
     return found
 
 
+def prompt_weights(graph: ir.Graph) -> dict[tuple[str, ...], Read]:
+    """What a graph computes prompts with, where it holds that besides.
+
+    By the names of the weights that lie there under one another.
+    """
+    return {
+        tuple(name.removesuffix(PROMPT + CODES).split(JOIN)): _blocks(value, slice(None))
+        for name, value in graph.initializers.items()
+        if name.endswith(PROMPT + CODES)
+    }
+
+
+def product_values(node: ir.Node, rows: slice) -> Array:
+    """What some rows of the blocks of a MatMulNBits stand for, f32 [n, K]."""
+    return _dequantized(node, *_inputs(node, BLOCK_INPUTS[node.op_type]), rows=rows)
+
+
 def codes_of(graph: ir.Graph, name: str) -> ir.Value | None:
     """The codes of a weight, perhaps with those of others; None of one that has none."""
     if name + CODES in graph.initializers:
         return graph.initializers[name + CODES]
-    joined = (value for key, value in graph.initializers.items() if JOIN in key)
+    joined = (
+        value
+        for key, value in graph.initializers.items()
+        if JOIN in key and not key.endswith(PROMPT + CODES)
+    )
     return next((value for value in joined if _among(name, value.name or "")), None)
 
 

@@ -17,7 +17,13 @@ import onnx_ir as ir
 from triptych.core.ports import Array
 from triptych.export.checkpoint import Checkpoint
 from triptych.export.precision.row_storage import OPERATOR as ROWS
-from triptych.export.precision.stored import STACK_AXES, codes_of, fitted, graph_weights
+from triptych.export.precision.stored import (
+    STACK_AXES,
+    codes_of,
+    fitted,
+    graph_weights,
+    prompt_weights,
+)
 from triptych.export.tensors import spans
 from triptych.export.verification.comparison import Check
 from triptych.export.verification.tapped import TappedPipeline
@@ -80,6 +86,18 @@ def _checks(pipeline: TappedPipeline, checkpoint: Checkpoint) -> Iterator[Check]
                 tolerance=_bound(graph, name),
             )
             yield from _each(check, read(), checkpoint.weight(name).read())
+        for names, read in prompt_weights(graph).items():
+            if all(name in checkpoint for name in names):
+                check = Check(
+                    stage=label,
+                    port="weights of prompts",
+                    case=names[0],
+                    absolute=float("inf"),
+                    relative=float("inf"),
+                    tolerance=_bound(graph, names[0]),
+                )
+                expected = [checkpoint.weight(name).read().astype(np.float32) for name in names]
+                yield _measured(check, read(), np.concatenate(expected))
 
 
 def _each(check: Check, stored: Array, expected: Array) -> Iterator[Check]:
