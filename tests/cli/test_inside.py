@@ -145,6 +145,18 @@ def test_what_differs_is_said_before_and_the_first_token_after(triptych, folder,
     assert said["first_difference"].keys() == {"place", "recorded", "now"}
 
 
+def test_what_was_played_back_is_part_of_the_manifest(triptych, ask, text, folder, tmp_path):
+    flags = ["--replay", folder, "--replay-ports", "image_features,deepstack_features"]
+    ask(*flags, "--record", tmp_path / "r")
+    done = triptych("run", "--from", tmp_path / "r")
+    assert (done.code, done.out) == (0, text)
+    assert done.err.startswith(
+        f"warning: stages were stood in for by --replay {folder} --replay-ports "
+        "deepstack_features,image_features\n"
+    )
+    assert "warning" not in triptych("run", "--from", tmp_path / "r", *flags).err
+
+
 def test_plugin_files_are_run_only_when_they_are_typed(
     triptych, tiny_pipeline, plugin_file, tmp_path
 ):

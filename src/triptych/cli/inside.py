@@ -113,6 +113,11 @@ class Looks:
         return [] if self.tap is None else list(self.tap.ports)
 
     @property
+    def stood_in(self) -> Sequence[str]:
+        """Who stands in for stages, as a manifest says it."""
+        return [] if self.replay is None else self.replay.stood_in
+
+    @property
     def observer(self) -> Observer | None:
         """All of it as one; None where nobody looks."""
         every = [one for one in (self.replay, self.tap, self.recorder) if one is not None]

@@ -120,7 +120,7 @@ class Question:
         def check(spec: PipelineSpec) -> None:
             if not changes.allow_outside:
                 again.check_files(spec)
-            for line in again.differences(spec):
+            for line in again.differences(spec, looks.stood_in):
                 warn(line)
 
         needed = [path for path in again.plugins if Path(path) not in _absolute(changes.plugin)]

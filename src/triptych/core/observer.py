@@ -7,7 +7,7 @@ whether it is watched, and that is all.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from triptych.core.prompt import Media, Prompt
     from triptych.core.reply import Reply
     from triptych.core.request import Request
-    from triptych.core.sequence import Sequence
+    from triptych.core.sequence import Sequence as TokenSequence
 
 CORE, PROCESSOR = "core", "processor"
 """Who writes the ports that no stage does; a `Moment` has them in the place of a label."""
@@ -45,7 +45,7 @@ class Moment:
 
     writer: str
     writes: tuple[Port, ...]
-    sequence: Sequence
+    sequence: TokenSequence
     when: When
     tokens: Array
     source: Array
@@ -58,12 +58,13 @@ class Moment:
 
 @dataclass(frozen=True)
 class Asked:
-    """What an answer is to be made of. settings: those of the call."""
+    """What an answer is to be made of. settings: those of the call. observer: who looks at it."""
 
     pipeline: Pipeline
     prompt: Prompt
     request: Request | None
     settings: Mapping[str, Any]
+    observer: Observer
 
 
 class Observer:
@@ -78,6 +79,11 @@ class Observer:
 
     ports: Collection[str] | None = ()
     stands_in: bool = False
+
+    @property
+    def stood_in(self) -> Sequence[str]:
+        """Who stands in for stages, as a manifest says it; empty where nobody does."""
+        return [type(self).__name__] if self.stands_in else []
 
     def begin(self, asked: Asked) -> None:
         """Called once, before anything runs; what it raises refuses the request."""

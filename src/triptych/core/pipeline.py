@@ -361,7 +361,7 @@ class Pipeline:
             return None
         with self._scheduler.exclusive():
             self._executor.observe(observer.ports or ())
-        observer.begin(Asked(self, prompt, request, settings))
+        observer.begin(Asked(self, prompt, request, settings, observer))
         return Watch(observer)
 
     def _provide(self, parts: Sequence[Part], steps: Sequence[object]) -> None:

@@ -88,8 +88,11 @@ class Again:
                     f"folder and is not the file that was recorded; give --allow-outside to read it"
                 )
 
-    def differences(self, spec: PipelineSpec) -> list[str]:
-        """What is not as it was, a line each: versions, the machine, files, settings, pictures."""
+    def differences(self, spec: PipelineSpec, stood_in: Sequence[str] = ()) -> list[str]:
+        """What is not as it was, a line each: versions, the machine, files, settings, pictures.
+
+        stood_in: who stands in for stages now, as `Observer.stood_in` says it.
+        """
         said = self.manifest.said
         lines = [
             *_changed(said["versions"], now.versions(spec), "{name} was {was}, and is {now}"),
@@ -102,6 +105,9 @@ class Again:
                 "the pipeline's {name} was {was}, and is {now}",
             ),
         ]
+        before = said.get("stood_in", [])
+        lines += [f"stages were stood in for by {one}" for one in before if one not in stood_in]
+        lines += [f"{one} stands in for stages" for one in stood_in if one not in before]
         for name, was, found in self._files(spec):
             if found is None:
                 lines.append(f"{name} is not read any more")

@@ -62,6 +62,7 @@ class Draft:
             },
             "request": None if request is None else keeper.request(request),
             "settings": _plain(asked.settings),
+            "stood_in": list(asked.observer.stood_in),
             "prompt": {
                 "tokens": prompt.tokens.tolist(),
                 "media": [

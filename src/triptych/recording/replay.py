@@ -34,10 +34,15 @@ class Replay(Observer):
     def __init__(self, source: str | Path, *, ports: Iterable[str] | None = None) -> None:
         self.recording = Recording(source)
         self._plan: Plan | None = None
-        self._names = frozenset(self.recording.port_names)
-        if ports is not None:
-            self._names = frozenset(ports)
-            self._check_names()
+        self._names = frozenset(self.recording.port_names if ports is None else ports)
+        self._asked = None if ports is None else ",".join(sorted(self._names))
+        self._check_names()
+
+    @property
+    def stood_in(self) -> list[str]:
+        """See `Observer`: the flags that ask for it."""
+        flags = f"--replay {self.recording.folder.absolute()}"
+        return [flags if self._asked is None else f"{flags} --replay-ports {self._asked}"]
 
     def begin(self, asked: Asked) -> None:
         """See `Observer`. Raises RecordingError where the recording does not fit."""

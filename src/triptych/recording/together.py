@@ -22,6 +22,11 @@ class Together(Observer):
         every = [ports for ports in named if ports is not None]
         self.ports: set[str] | None = None if None in named else set().union(*every)
 
+    @property
+    def stood_in(self) -> list[str]:
+        """See `Observer`."""
+        return [name for one in self._observers for name in one.stood_in]
+
     def begin(self, asked: Asked) -> None:
         """See `Observer`."""
         for one in self._observers:
