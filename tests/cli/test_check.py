@@ -1,5 +1,7 @@
 """`triptych check`."""
 
+from pathlib import Path
+
 import pytest
 
 
@@ -93,7 +95,7 @@ def stages():
 
 def test_an_inserted_stage_is_told_under_its_label(triptych, tiny_pipeline, plugin_file):
     path = plugin_file(REDUCER_HOOK, REDUCER)
-    change = ["--insert=after vision_encoder: {local/half: , as: thinner}", "--plugin", path]
+    change = ["--insert=after mrope: {local/half: , as: thinner}", "--plugin", path]
     done = triptych("check", tiny_pipeline, *change)
     assert (done.code, done.err) == (0, "")
     assert (
@@ -102,8 +104,8 @@ def test_an_inserted_stage_is_told_under_its_label(triptych, tiny_pipeline, plug
         "      writes  keep_rows\n"
     ) in done.out
     drawing = triptych("show", tiny_pipeline, "--mermaid", *change).out
-    assert '    stage1["thinner (local/half)"]\n' in drawing
-    assert '  stage1 -->|"keep_rows"| core\n' in drawing
+    assert '    stage2["thinner (local/half)"]\n' in drawing
+    assert '  stage2 -->|"keep_rows"| core\n' in drawing
 
 
 @pytest.mark.parametrize(
@@ -124,3 +126,74 @@ def test_what_does_not_fit_is_the_error_of_the_config_and_the_code_2(
     assert place in done.err
     assert "Traceback" not in done.err
     assert cause in done.err
+
+
+REFUSED = {
+    "a strategy that cannot use the chain": (
+        ["--set=strategy=beam_search", "--set=sampler=[draw]"],
+        "error: --set sampler=[draw]: sampler.draw: beam_search ranks tokens itself; end the "
+        "sampler with 'greedy', or choose the strategy best_of_n for sampled texts\n",
+    ),
+    "a chain without chance, as the file has it": (
+        ["--set=strategy=best_of_n"],
+        "error: FILE:15:5: sampler.greedy: best_of_n: all texts of a chain without chance are the "
+        "same; end the sampler with 'draw', or choose the strategy beam_search\n",
+    ),
+    "a reducer before positions": (
+        ["--insert=before mrope: {token_norm: 0.5}"],
+        "error: --insert 'before mrope: {token_norm: 0.5}': stages.token_norm: drops visual rows, "
+        "and mrope behind it must see all of them\n  put it after mrope\n",
+    ),
+    "a cache that is shown nothing": (
+        ["--set=decoder.cache={h2o: 8}"],
+        "error: --set decoder.cache={h2o: 8}: stages.decoder.cache: h2o needs 'attention.0', which "
+        "neither decoder nor a stage before it writes\n  export the checkpoint anew: "
+        "triptych export CHECKPOINT OUT --expose attention:0-2\n"
+        "  known: deepstack_embeds, input_ids, inputs_embeds, logits, next_position, position_ids, "
+        "source, visual_index\n",
+    ),
+    "a step of the chain that cannot be made": (
+        ["--set=sampler=[{constrain: {regex: '('}}, greedy]"],
+        "error: --set sampler=[{constrain: {regex: '('}}, greedy]: sampler.constrain: the regular "
+        "expression cannot be used: unclosed group\n",
+    ),
+    "an empty chain": (
+        ["--set=sampler=[]"],
+        "error: --set sampler=[]: sampler: the chain has no chooser: its last item picks the "
+        "token\n"
+        "  add '- draw' (random) or '- greedy' (the most likely token) at its end\n",
+    ),
+    "an empty list of stages": (
+        ["--set=stages=[]"],
+        "error: --set stages=[]: stages: a pipeline has at least one stage\n",
+    ),
+    "no choices": (
+        ["--set=sampler=[{constrain: {choices: []}}, greedy]"],
+        "error: --set sampler=[{constrain: {choices: []}}, greedy]: sampler.constrain.choices: an "
+        "empty list is not a list of at least 1 item\n",
+    ),
+    "no requests at once": (
+        ["--set=session.max_batch=0"],
+        "error: --set session.max_batch=0: session.max_batch: 0 is not 1 or more\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_run_would_refuse_is_refused_with_its_place(triptych, tiny_pipeline, case):
+    if "constrain" in str(REFUSED[case]):
+        pytest.importorskip("llguidance")
+    flags, message = REFUSED[case]
+    done = triptych("check", tiny_pipeline, *flags)
+    expected = message.replace("FILE", str(tiny_pipeline / "pipeline.yaml"))
+    assert (done.code, done.out, done.err) == (2, "", expected)
+
+
+def test_keys_in_whole_numbers_are_refused_by_a_policy_that_looks_at_them(triptych, tmp_path):
+    from triptych.export import export_checkpoint
+
+    checkpoint = Path(__file__).parents[2] / "checkpoints" / "sketch"
+    folder = export_checkpoint(checkpoint, tmp_path / "export", kv_cache="int8")
+    done = triptych("check", folder, "--set=decoder.cache={key_norm: 8}")
+    assert done.code == 2
+    assert "stages.decoder.cache: key_norm compares norms of keys, and past_key" in done.err

@@ -169,6 +169,39 @@ def test_a_hostile_form_ends_in_an_error_or_is_served_within_its_bounds(name):
             one.choose(np.zeros(PADDED, np.float32))
 
 
+FAULTS = [
+    ({"regex": "a{3,1}"}, "invalid repetition count range, the start must be <= the end"),
+    ({"lark": 'start: "a"\nb c d'}, "line 2, column 3: expected token ':', found 'rule_name'"),
+    ({"lark": "start: /(/"}, "line 1, column 8: unclosed group"),
+    ({"json_schema": {"$ref": "#/$defs/x"}}, "it refers to '/$defs/x', which is not there"),
+    ({"json_schema": {"minimum": "a"}}, "'minimum' cannot be \"a\""),
+    ({"json_schema": {"not": True}}, 'what it says by "not" cannot be held to; leave that out'),
+    ({"json_schema": nested(200)}, "it is nested too deeply"),
+    (
+        {"json_schema": {"type": "integer", "minimum": 5, "maximum": 2}},
+        "nothing fits it: minimum (5) is greater than maximum (2)",
+    ),
+]
+NAMES = {"regex": "regular expression", "lark": "grammar", "json_schema": "schema"}
+
+
+@pytest.mark.parametrize(("form", "cause"), FAULTS)
+def test_what_is_wrong_with_a_form_is_said_without_the_librarys_words(form, cause):
+    with pytest.raises(InputError) as error:
+        step("constrain", **form)
+    assert str(error.value) == f"the {NAMES[next(iter(form))]} cannot be used: {cause}"
+
+
+def test_a_form_that_leaves_too_much_open_is_refused_while_it_is_followed():
+    one = chain(lark="start: " + " | ".join(f'"{n}x" start' for n in range(3_000)))
+    with pytest.raises(InputError) as error:
+        one.choose(np.zeros(PADDED, np.float32))
+    assert str(error.value) == (
+        "constrain: the grammar leaves too many ways open at once: 3001, where 2000 are followed "
+        "at most"
+    )
+
+
 def test_schemas_that_refer_to_themselves_end():
     tree = {"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}, {"const": 1}]}}}
     assert json.loads(reply(json_schema=tree)) == 1
