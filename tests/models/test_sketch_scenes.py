@@ -90,6 +90,12 @@ def test_a_picture_is_asked_what_its_tasks_allow():
     assert {item.task for item in items} == {"pattern", "colors"}
 
 
+def test_the_same_question_in_other_letters_is_not_asked_twice():
+    items = list(scenes(limit=60, questions_per_scene=8, tasks=("pattern", "read")))
+    asked = [(item.cluster, item.request.text.lower().rstrip("?.")) for item in items]
+    assert len(set(asked)) == 60
+
+
 def test_a_fact_in_other_words_is_no_new_evidence():
     items = list(scenes(tasks=("capital",), per_task=80))
     same = [item for item in items if item.cluster == items[0].cluster]
