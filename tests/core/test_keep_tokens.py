@@ -265,3 +265,32 @@ def test_another_form_of_keep_tokens_is_refused(stage, message):
     stages.insert(2 if stage.when is When.INPUT else -1, ("drop", stage))
     with pytest.raises(ConfigError, match=message):
         fake_wiring(stages)
+
+
+def test_who_looks_inside_is_told_which_tokens_are_left():
+    pipeline = halves(drops())
+    prompt = pipeline.prompt("1 2 3", IMAGES)
+
+    def looked_at(port):
+        return pipeline.executor.probe(prompt, port)[port]
+
+    kept = looked_at("keep_tokens")
+    assert kept.shape == (1, len(prompt.tokens))
+    assert 0 < kept.sum() < len(prompt.tokens)
+    assert looked_at("inputs_embeds").shape[1] == len(prompt.tokens), "written before the drop"
+    after = pipeline.executor.probe(prompt, "logits")
+    np.testing.assert_array_equal(after["input_ids"], prompt.tokens[kept[0]])
+    np.testing.assert_array_equal(after["keep_tokens"], kept)
+
+
+def test_who_looks_inside_is_told_which_tokens_a_reducer_has_left():
+    stage = FakeStage(
+        [Port("image_features", "float", ("N", HIDDEN))],
+        [Port("keep_rows", "bool", ("N",))],
+        lambda image_features: {"keep_rows": np.arange(len(image_features)) % 2 == 0},
+    )
+    pipeline = FakePipeline(fake_stages(("mrope", "prune", stage)))
+    prompt = pipeline.prompt("1 2", IMAGES[:1])
+    source = pipeline.executor.probe(prompt, "source")["source"]
+    # A sign before the image, four rows of which two stay, one after it, and two tokens.
+    assert source.tolist() == [0, 1, 3, 5, 6, 7]

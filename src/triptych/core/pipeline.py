@@ -240,8 +240,10 @@ class Pipeline:
     ) -> Array:
         """What is in `port` when the whole prompt of `request` is run in one slice.
 
-        Stages after the one that writes it are not run. Raises InputError for a port that
-        nobody writes for this request.
+        Stages after the one that writes it are not run. Of what a reducer took out it has nothing;
+        `source` says which tokens of the prompt are left. Where a stage between decoders drops
+        tokens, ports written before it have all of them and those behind it the ones that are left;
+        `keep_tokens` says which. Raises InputError for a port that nobody writes for this request.
         """
         prompt = self.processor.prompt(_request(request, images, videos))
         self._check_prompt(prompt)

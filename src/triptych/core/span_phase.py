@@ -20,6 +20,10 @@ from triptych.core.wired import INPUT_PORTS, SPAN_PORTS, TABLE_PORTS, Wired, Wir
 _NO_ROWS = np.zeros(0, np.int64)
 
 
+_Grown = tuple[Cache[Any], Any, list[Seen]]
+"""A cache, the slot that grew by a slice, and what the cache is shown of it."""
+
+
 class SpanPhase:
     """The SPAN stages of a pipeline. caches: by the label of each stage that keeps one.
 
@@ -65,15 +69,16 @@ class SpanPhase:
         """Every port of the slice up to `stop`, after the first `stages` of the stages, or all.
 
         rows: how many of its last tokens logits are wanted for; of 0, one is asked for, as graphs
-        give some. The caches have grown by the slice when all stages were run.
+        give some. The caches have grown by the slice when all stages were run. Where tokens were
+        dropped, `keep_tokens` is the last stage's that dropped some.
         """
         start, count = sequence.forwarded, stop - sequence.forwarded
         index = np.arange(start, stop)
         ports = _slice(sequence, start, stop)
         ports["logit_index"] = np.arange(count - max(rows, 1), count)
         lengths = {"B": 1, "S": count, "N": 0, "R": max(rows, 1)}
-        grown: list[tuple[Cache[Any], Any]] = []
-        seen: dict[int, Seen] = {}
+        grown: list[_Grown] = []
+        kept: Array | None = None
         watch = sequence.watch
         for wired in self._stages[:stages]:
             moment = None if watch is None else _moment(wired, sequence, ports, rows)
@@ -82,29 +87,50 @@ class SpanPhase:
                 feeds = self._feeds.of(wired, ports, lengths)
                 if feeds is None:
                     continue
-                cache = self._caches.get(wired.label)
-                if cache is not None:
-                    slot = self._slot(sequence, wired.label)
-                    binding = cache.bind([slot], [index])
-                    feeds.update(binding.pasts)
-                    feeds.update(from_cache(wired, binding.ports))
-                    grown.append((cache, slot))
-                written = call(wired, feeds)
-                if wired.label in self._shown:
-                    # Now, before tokens are dropped: a cache's rows are those that its stage saw.
-                    seen[len(grown) - 1] = self._shown.of(wired.label, {**ports, **written})
+                written = self._written(wired, feeds, ports, sequence, index, grown)
             if watch is not None and moment is not None:
                 watch.show(moment, written)
             ports.update(written)
             if wired.label in self._drops and written:
+                kept = ports["keep_tokens"]
                 index = self._dropped(wired, ports, index, anyone=not rows)
                 lengths["S"] = len(index)
                 if not len(index):
                     break
         # Only now, so that a stage that fails leaves no cache longer than another.
-        for place, (cache, slot) in enumerate(grown):
-            settle(cache, [slot], [seen[place]] if place in seen else ())
+        for cache, slot, seen in grown:
+            settle(cache, [slot], seen)
+        if kept is not None:
+            ports["keep_tokens"] = kept
         return ports
+
+    def _written(
+        self,
+        wired: Wired,
+        feeds: dict[str, Array],
+        ports: Mapping[str, Array],
+        sequence: Sequence,
+        index: TokenIndex,
+        grown: list[_Grown],
+    ) -> Mapping[str, Array]:
+        """What a stage writes of `feeds`. Its cache, if it keeps one, joins those that have grown.
+
+        What a cache is shown is taken now, before tokens are dropped: its rows are those that its
+        stage saw.
+        """
+        label = wired.label
+        cache = self._caches.get(label)
+        if cache is None:
+            return call(wired, feeds)
+        slot = self._slot(sequence, label)
+        binding = cache.bind([slot], [index])
+        feeds.update(binding.pasts)
+        feeds.update(from_cache(wired, binding.ports))
+        written = call(wired, feeds)
+        shown = label in self._shown
+        seen = [self._shown.of(label, {**ports, **written})] if shown else []
+        grown.append((cache, slot, seen))
+        return written
 
     def _dropped(
         self, wired: Wired, ports: dict[str, Array], index: TokenIndex, *, anyone: bool

@@ -180,5 +180,5 @@ class Wiring:
 
 def port_names(wiring: Wiring, offers: Iterable[Port]) -> set[str]:
     """Every port of a pipeline, whoever writes it. offers: the processor's."""
-    names = {port.name for port in (*INPUT_PORTS, *SPAN_PORTS, *offers)}
+    names = {port.name for port in (*INPUT_PORTS, SOURCE, *SPAN_PORTS, *offers)}
     return names.union(write.port.name for wired in wiring.stages for write in wired.writes)
