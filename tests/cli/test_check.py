@@ -197,3 +197,14 @@ def test_keys_in_whole_numbers_are_refused_by_a_policy_that_looks_at_them(tripty
     done = triptych("check", folder, "--set=decoder.cache={key_norm: 8}")
     assert done.code == 2
     assert "stages.decoder.cache: key_norm compares norms of keys, and past_key" in done.err
+
+
+def test_operators_that_a_gpu_has_no_kernel_for_are_told(triptych, tiny_pipeline):
+    assert "note:" not in triptych("check", tiny_pipeline).out
+    done = triptych("check", "sketch", "--set=session.providers=[cuda, cpu]")
+    assert (done.code, done.err) == (0, "")
+    notes = [line.strip() for line in done.out.splitlines() if "note:" in line]
+    assert notes == [
+        "note: decoder: CUDA has no kernel for GroupQueryAttention (in float32), so that runs on "
+        "the CPU, with a copy each way"
+    ]

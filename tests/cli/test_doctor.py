@@ -108,3 +108,14 @@ def test_torch_is_not_needed(triptych, model, monkeypatch):
     (line,) = [line for line in done.out.splitlines() if " export " in line]
     assert line.startswith("note")
     assert line.endswith("; without torch; running needs none: pip install 'triptych[export]'")
+
+
+def test_where_there_is_a_gpu_it_says_how_to_see_what_stays_on_the_cpu(
+    triptych, model, monkeypatch
+):
+    model("Paris")
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
+    [line] = [line for line in triptych("doctor").out.splitlines() if " providers " in line]
+    assert line.startswith("note ")
+    assert "triptych check PIPELINE --set 'session.providers=[cuda, cpu]'" in line

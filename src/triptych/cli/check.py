@@ -31,11 +31,13 @@ def check(  # one parameter per flag
 ) -> None:
     """Check the settings of a pipeline and how its stages are wired.
 
-    No weights are read. Exit code 0 when all is well, 2 with the first thing that is wrong.
+    No weights are read. Exit code 0 when all is well, 2 with the first thing that is wrong. Where
+    session.providers asks for CUDA, a note tells of operators that it has no kernel for.
     """
     with reporting(debug=debug):
         with Waiting(f"checking {pipeline}"):
             from triptych.cli.flow import flow_of, lines_of
+            from triptych.cli.kernels import on_cpu
             from triptych.core.assembly import assemble
 
             changes = Changes(set_, insert, replace, remove, plugin, allow_outside)
@@ -43,6 +45,9 @@ def check(  # one parameter per flag
             assembly = assemble(spec)
             assembly.check_chain()
             lines = list(lines_of(flow_of(assembly)))
+            slow = list(on_cpu(assembly))
         typer.echo(f"OK  {spec.source or pipeline}")
         for line in lines:
             typer.echo(f"  {line}")
+        for line in slow:
+            typer.echo(f"  note: {line}")

@@ -125,7 +125,14 @@ def _providers() -> Finding:
     try:
         from triptych.core.session import available_providers
 
-        return Finding("providers", "ok", ", ".join(available_providers()))
+        found = available_providers()
+        text = ", ".join(found)
+        if "cuda" in found:
+            text += (
+                "; not every operator has a kernel for cuda: triptych check PIPELINE --set "
+                "'session.providers=[cuda, cpu]' tells which of a pipeline's run on the cpu"
+            )
+        return Finding("providers", "note" if "cuda" in found else "ok", text)
     except Exception as error:  # noqa: BLE001 - a broken native library may raise anything
         return Finding("providers", "failed", f"{type(error).__name__}: {error}")
 

@@ -1,0 +1,51 @@
+"""Operators of a pipeline's graphs that run on the CPU even where a GPU is asked for.
+
+After docs/OperatorKernels.md of ONNX Runtime, for what our exports are made of; an operator that is
+not in these tables may lack a kernel, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from triptych.bench.onnx_file import Node, read_onnx
+
+if TYPE_CHECKING:
+    from triptych.core.assembly import Assembly
+
+GPUS = frozenset({"cuda", "CUDAExecutionProvider"})
+
+WITHOUT = frozenset({"MatMulIntegerToFloat", "DynamicQuantizeMatMul"})
+"""Without a kernel for CUDA."""
+HALVES = frozenset({"GroupQueryAttention", "QMoE"})
+"""With one for float16 and bfloat16 alone."""
+HALF_TYPES = frozenset({"float16", "bfloat16"})
+
+
+def on_cpu(assembly: Assembly) -> Iterator[str]:
+    """One line for each stage that asks for CUDA and has operators without a kernel for it."""
+    if GPUS.isdisjoint(assembly.spec.session.providers):
+        return
+    for wired in assembly.wiring.stages:
+        graph = getattr(wired.stage, "graph", None)
+        if graph is None:
+            continue
+        halves = any(
+            port.dtype in HALF_TYPES and not port.name.startswith("past") for port in graph.inputs
+        )
+        used = set(_operators(read_onnx(graph.path).nodes))
+        named = [*sorted(used & WITHOUT)]
+        named += [f"{name} (in float32)" for name in sorted(used & HALVES) if not halves]
+        if named:
+            yield (
+                f"{wired.label}: CUDA has no kernel for {', '.join(named)}, so that runs on the "
+                "CPU, with a copy each way"
+            )
+
+
+def _operators(nodes: Iterable[Node]) -> Iterator[str]:
+    for node in nodes:
+        yield node.op
+        for branch in node.branches:
+            yield from _operators(branch)
