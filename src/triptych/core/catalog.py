@@ -96,6 +96,7 @@ class Catalog:
     def __init__(self, plugins: Sequence[Path] = ()) -> None:
         self._files = tuple(Path(plugin) for plugin in plugins)
         self._manifests: dict[str | Path, Manifest] = {}
+        self._own: dict[Kind, list[Entry]] = {}
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -153,12 +154,15 @@ class Catalog:
 
     def _built_in(self, kind: Kind) -> list[Entry]:
         """The built-in components of a kind, through the same hooks as everybody's."""
+        if kind in self._own:
+            return self._own[kind]
         found: list[Entry] = []
         for module in BUILT_IN[kind]:
             if module not in self._manifests:
                 self._manifests[module] = Manifest(import_module(module), Origin())
             found += self._manifests[module].entries(kind)
-        return sorted(found, key=lambda entry: entry.full_name)
+        self._own[kind] = sorted(found, key=lambda entry: entry.full_name)
+        return self._own[kind]
 
     def _local_offers(self, kind: Kind, name: str) -> list[Entry]:
         """What the files offer, if `name` is among it once, or all files could be read."""

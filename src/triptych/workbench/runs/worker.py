@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +21,7 @@ from triptych.core.errors import TriptychError
 from triptych.core.metric import Answer, Base
 from triptych.core.paths import Paths
 from triptych.core.pipeline import Pipeline
+from triptych.core.prompt import Prompt
 from triptych.core.reply import Reply
 from triptych.core.request import Request
 from triptych.core.shared import Shared
@@ -35,6 +36,10 @@ PER_CALL = ("sampler", "stop")
 loaded pipeline."""
 
 
+_PROMPTS = 8
+"""Items whose prompts are kept: tasks of one item come one after the other."""
+
+
 @dataclass
 class _Running:
     """A task in progress. seconds: when it began."""
@@ -46,10 +51,11 @@ class _Running:
 
 @dataclass
 class _Lane:
-    """One loaded pipeline, and what is in progress in it."""
+    """One loaded pipeline, and what is in progress in it. processor: what its prompts depend on."""
 
     pipeline: Pipeline
     room: int
+    processor: str
     running: deque[_Running] = field(default_factory=deque)
 
     def ended(self) -> list[_Running]:
@@ -73,6 +79,7 @@ class ArmsWorker:
         self._together = recipe.together
         self._base = recipe.base
         self._shared = Shared()
+        self._prompts: OrderedDict[tuple[str, str], Prompt] = OrderedDict()
         for arm in [*recipe.arms, *([recipe.base] if recipe.base else [])]:
             self._open(arm, catalog)
         builder = Builder(catalog, Paths(recipe.folder, recipe.folder, allow_outside=True))
@@ -109,7 +116,8 @@ class ArmsWorker:
             shared = self._shared if self._together else None
             pipeline = Pipeline(spec, assembly=replace(assemble(spec), shared=shared))
             room = spec.session.max_batch if self._together else 1
-            self._lanes[key] = _Lane(pipeline, room)
+            processor = repr((document["root"], document["processor"]))
+            self._lanes[key] = _Lane(pipeline, room, processor)
         self._of_arm[arm.name] = self._lanes[key]
         self._settings[arm.name] = {
             "sampler": document["sampler"],
@@ -119,8 +127,22 @@ class ArmsWorker:
 
     def _begun(self, task: Task) -> _Running:
         began = time.perf_counter()
+        lane = self._of_arm[task.arm]
         request = self._request(task.arm, task.item, task.seed)
-        return _Running(task, self._of_arm[task.arm].pipeline.stream(request), began)
+        if not self._together:
+            return _Running(task, lane.pipeline.stream(request), began)
+        prompt = self._prompt(lane, task.item)
+        stream = lane.pipeline.begin(prompt, request.settings, request=request)
+        return _Running(task, stream, began)
+
+    def _prompt(self, lane: _Lane, item: Item) -> Prompt:
+        """What a processor makes of an item, the same for all arms that have this processor."""
+        key = (lane.processor, item.id)
+        if key not in self._prompts:
+            self._prompts[key] = lane.pipeline.processor.prompt(item.request)
+            if len(self._prompts) > _PROMPTS:
+                self._prompts.popitem(last=False)
+        return self._prompts[key]
 
     def _request(self, arm: str, item: Item, seed: int) -> Request:
         """What an arm is asked; settings that the item itself has come before the arm's."""
