@@ -51,7 +51,7 @@ def compose(results: Results, comparison: Comparison) -> Report:
         method=tuple(_method(results, comparison)),
         about=Table(
             "Versions and machine",
-            ("", ""),
+            ("of", "what it was"),
             tuple(Row((name, text)) for name, text in results.about.items()),
             words=2,
         ),
