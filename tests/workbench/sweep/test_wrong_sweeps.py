@@ -59,7 +59,7 @@ WRONG = {
     "wrong_session": (
         GOOD + "matrix:\n  session.max_batch: [1, 0]",
         "5:26: session.max_batch",
-        "greater than 0",
+        "1 or more",
     ),
     "value_no_list": (
         GOOD + "matrix: {sampler.temperature: 0.3}",
