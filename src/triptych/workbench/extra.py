@@ -23,8 +23,9 @@ def workbench_extra(purpose: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in PACKAGES:
+        package = (error.name or "").partition(".")[0]
+        if package not in PACKAGES:
             raise
         raise MissingExtra(
-            f'{purpose} the package {error.name}: pip install "triptych[workbench]"'
+            f'{purpose} the package {package}: pip install "triptych[workbench]"'
         ) from error
