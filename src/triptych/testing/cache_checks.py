@@ -28,7 +28,8 @@ def check_cache(kind: type, **settings: Any) -> None:
     """Check the cache policy class `kind` with these settings, as a decoder would use it.
 
     A row that a decoder writes holds its token's index, so what a policy keeps can be read. Of
-    what it needs, a policy is shown made-up values: attention [4, S, total], and [S, 8] of others.
+    what it needs, a policy is shown made-up values: attention [4, S, total], columns of the
+    sequence's table such as `visual_index` [S], and [S, 8] of others.
     Returns None, or raises AssertionError with a sentence that says what it breaks. The promises
     are `CHECKS`, one by one.
     """
@@ -173,6 +174,18 @@ def forks_apart(subject: Subject) -> None:
         run.kept()[-1] < other.mark <= other.kept()[-1],
         f"{subject.name} and a fork of it write to the same rows.",
     )
+    alone, other.text = _Run(subject), 1
+    for count in (*LENGTHS[:4], 1):
+        alone.forward(count)
+    alone.cache.lease()  # As many slots are in use, which is another check's affair.
+    for _ in range(MAX_LENGTH // 2):
+        for one in (other, run, alone):
+            one.forward(1)
+        require(
+            run.kept() == alone.kept(),
+            f"{subject.name} keeps other rows once a fork of it goes on; what it remembers of a "
+            "sequence is copied with it.",
+        )
 
 
 def closes_cleanly(subject: Subject) -> None:
@@ -324,6 +337,8 @@ class _Run:
 
         Attention is the same in all layers and heads, so that they keep the same rows.
         """
+        if name in _OF_TOKENS:
+            return np.asarray(index) % 3 - 1
         attends, count = name.startswith("attention"), len(index)
         seen = np.asarray(self._seen) % TEXT_MARK
         liked = np.random.Generator(np.random.PCG64(self.text)).random(MAX_LENGTH)[seen] ** 8
@@ -340,6 +355,10 @@ class _Run:
 
     def _total(self, binding: Any) -> int:
         return int(binding.ports["attention_mask"][binding.rows[0]].sum())
+
+
+_OF_TOKENS = ("input_ids", "visual_index", "source", "next_position")
+"""Ports of one whole number for each token."""
 
 
 class _Shown(dict[str, Array]):
