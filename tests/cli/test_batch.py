@@ -3,6 +3,8 @@
 import base64
 import json
 import random
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -363,3 +365,41 @@ def test_an_unknown_engine_is_refused(triptych, file, out):
     assert "there is no engine 'rya'; did you mean 'ray'? (engines: local, ray)" in done.err
     done = triptych("batch", file, out, "--workers", 3)
     assert "the engine 'local' has one" in done.err
+
+
+# The documentation.
+
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "batch.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_pages_command_gives_the_pages_answers(triptych, in_folder):
+    picture = ROOT / "examples" / "images" / "circle.png"
+    (in_folder / "scene.png").write_bytes(picture.read_bytes())
+    asked, answered = blocks("json")
+    (in_folder / "questions.jsonl").write_text(asked, encoding="utf-8")
+    assert triptych(*shlex.split(blocks("sh")[0])[1:]).code == 3
+    found = {one["line"]: one for one in records(in_folder / "answers.jsonl")}
+    assert sorted(found) == [1, 2, 3, 4, 5]
+    assert found[2]["text"] == "red"
+    for shown in map(json.loads, answered.splitlines()):
+        one = found[shown["line"]]
+        assert list(one) == list(shown)
+        assert all(one[name] == shown[name] for name in ("id", "text", "seed") if name in shown)
+        assert one.get("error") == shown.get("error")
+    done = triptych(*shlex.split(blocks("sh")[0])[1:-1], 40)
+    assert done.err == blocks("text")[0]
+
+
+def test_the_python_of_the_page_runs(capsys):
+    exec(compile(blocks("python")[0], "batch.md", "exec"), {})
+    # Each when it is ready.
+    assert sorted(capsys.readouterr().out.splitlines()) == [
+        "What is the capital of France? Paris",
+        "What is the capital of Italy? Rome",
+    ]

@@ -19,6 +19,7 @@ FLAGS = {
     "run": f"--text --image --video --system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --no-stream --json "
     "--logprobs --tap --record --replay --replay-ports --from --verbose --debug",
     "chat": f"--system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --verbose --debug",
+    "batch": f"--engine --workers {SAMPLING_FLAGS} {PIPELINE_FLAGS} --logprobs --debug",
     "export": "--precision --recipe --family --max-file-size --kv-cache --calibration --layout "
     "--drop-deepstack --expose --split-decoder --plugin --debug",
     "import": "--out --suffix --debug",

@@ -35,10 +35,10 @@ EXAMPLES = args.examples(
         "An exported model, short answers, drawn:",
         "triptych batch in.jsonl out.jsonl models/mine --max-new-tokens 32 --temperature 0.7",
     ),
-    ("From a pipe to a pipe:", "make-questions | triptych batch - - | use-answers"),
+    ("From a pipe to a pipe:", "cat questions.jsonl | triptych batch - - > answers.jsonl"),
     (
-        "On the machines of a Ray cluster:",
-        "RAY_ADDRESS=head:6379 triptych batch in.jsonl out.jsonl models/mine --engine ray",
+        "On the Ray cluster that RAY_ADDRESS names, or on two workers here:",
+        "triptych batch in.jsonl out.jsonl models/mine --engine ray --workers 2",
     ),
 )
 

@@ -29,7 +29,8 @@ def parse_object(line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise InputError(f"is not UTF-8: byte {error.start + 1} is no text") from error
     except json.JSONDecodeError as error:
-        raise InputError(f"is not JSON: {error.msg} at column {error.colno}") from error
+        cause = error.msg.removesuffix(" at")
+        raise InputError(f"is not JSON: {cause} at column {error.colno}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"is not JSON that can be read: {error}") from error
     if not isinstance(document, dict):
