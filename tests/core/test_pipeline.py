@@ -359,7 +359,7 @@ def test_a_port_that_is_not_there_is_refused(pipe):
     ports = (
         "deepstack_embeds, deepstack_features, image_features, image_grid_thw, input_ids, "
         "inputs_embeds, logit_index, logits, next_position, pixel_values, position_ids, "
-        "start_position, visual_index"
+        "source, start_position, visual_index"
     )
     with pytest.raises(InputError) as error:
         pipe.run_until("image_feature", "1", images=IMAGES)
