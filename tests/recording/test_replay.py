@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import triptych
 from triptych.recording import Recorder, Recording, RecordingError, Replay
 
 IMAGES = [(4, 4, 1), (2, 6, 2)]
@@ -98,6 +99,25 @@ def test_others_in_company_run_as_ever(load, folder, answer):
     other = pipe.stream("4 5", max_new_tokens=8, seed=1)
     assert other.reply.tokens == expected
     assert one.reply.tokens == answer
+
+
+@pytest.mark.parametrize(
+    ("strategy", "sampler"),
+    [
+        ("vcd", ["greedy"]),
+        ({"best_of_n": {"n": 3}}, [{"temperature": 2.0}, "draw"]),
+        ("prompt_lookup", ["greedy"]),
+    ],
+)
+def test_sequences_of_the_same_tokens_get_each_what_was_its_own(scene, tmp_path, strategy, sampler):
+    changes = {"overrides": {"strategy": strategy, "sampler": sampler}}
+    asked = {"images": [scene], "max_new_tokens": 12, "seed": 1}
+    expected = triptych.load(**changes).generate(
+        "What is this?", observer=Recorder(tmp_path / "r"), **asked
+    )
+    pipe = triptych.load(**changes)
+    found = pipe.generate("What is this?", observer=Replay(tmp_path / "r"), **asked)
+    assert found.tokens == expected.tokens
 
 
 def test_a_recording_may_be_made_while_another_is_played_back(load, folder):

@@ -260,7 +260,9 @@ class _Comparison:
         places = list(zip(source_of(tensor, walk), tokens_of(tensor, walk), strict=True))
         if tensor.rows is not None:
             places = [places[row] for row in tensor.rows]
-        gathered = self.there.gathered(walk.phase, writer, tensor.port, places)
+        gathered = self.there.gathered(
+            walk.phase, writer, tensor.port, places, sequence=walk.sequence
+        )
         return None if gathered is None else (gathered, gathered.dtype.name)
 
     def _wanted(self, port: str) -> bool:

@@ -113,13 +113,28 @@ class Recording:
         """What `writer` wrote in a pass, by port."""
         return self._by_pass.get((walk.number, writer), {})
 
+    @cached_property
+    def sequences(self) -> frozenset[int]:
+        """The numbers of the answer's sequences."""
+        return frozenset(walk.sequence for walk in self.passes)
+
     def same_pass(
-        self, phase: str, tokens: Sequence[int], source: Sequence[int], digests: Sequence[str] = ()
+        self,
+        phase: str,
+        tokens: Sequence[int],
+        source: Sequence[int],
+        digests: Sequence[str] = (),
+        *,
+        sequence: int | None = None,
     ) -> Pass | None:
-        """The last pass of these tokens, of media of these digests where they enter."""
+        """The last pass of these tokens, of media of these digests where they enter.
+
+        sequence: in this one alone; None: in any.
+        """
         key = phase, tuple(tokens), tuple(source)
         for walk in reversed(self._by_tokens.get(key, ())):
-            if [item.digest for item in walk.media] == list(digests):
+            same = sequence is None or walk.sequence == sequence
+            if same and [item.digest for item in walk.media] == list(digests):
                 return walk
         return None
 
@@ -128,12 +143,21 @@ class Recording:
         every = self._by_tokens.get((walk.phase, walk.tokens, walk.source), ())
         return [one for one in every if one.sequence == walk.sequence]
 
-    def gathered(self, phase: str, writer: str, port: str, wanted: Sequence[Token]) -> Array | None:
+    def gathered(
+        self,
+        phase: str,
+        writer: str,
+        port: str,
+        wanted: Sequence[Token],
+        *,
+        sequence: int | None = None,
+    ) -> Array | None:
         """A port of tokens, or of wanted rows, whatever passes they were in.
 
-        None where one of them was not written, or the port has none of the axes S and R.
+        sequence: of this one alone; None: of any. The result is None where one of the tokens was
+        not written, or the port has none of the axes S and R.
         """
-        rows = self._rows(phase, writer, port)
+        rows = self._rows(phase, writer, port, sequence)
         if not wanted or not all(token in rows for token in wanted):
             return None
         axis = next(iter(rows.values()))[2]
@@ -143,16 +167,18 @@ class Recording:
             parts.append(self.array(tensor).take([place], axis))
         return np.concatenate(parts, axis)
 
-    def _rows(self, phase: str, writer: str, port: str) -> dict[Token, tuple[Tensor, int, int]]:
+    def _rows(
+        self, phase: str, writer: str, port: str, sequence: int | None
+    ) -> dict[Token, tuple[Tensor, int, int]]:
         """For each token, the last tensor that has it, its place there, and along which axis."""
-        key = phase, writer, port
+        key = phase, writer, port, sequence
         if key not in self._places:
             found: dict[Token, tuple[Tensor, int, int]] = {}
             for tensor in self.tensors:
                 walk = self._passes[tensor.number]
                 axis = "R" if "R" in tensor.axes else "S"
-                same = (walk.phase, tensor.writer, tensor.port) == key
-                if not same or axis not in tensor.axes:
+                same = (walk.phase, tensor.writer, tensor.port) == key[:3]
+                if not same or sequence not in (None, walk.sequence) or axis not in tensor.axes:
                     continue
                 tokens = list(zip(source_of(tensor, walk), tokens_of(tensor, walk), strict=True))
                 if axis == "R":
@@ -163,7 +189,7 @@ class Recording:
         return self._places[key]
 
     @cached_property
-    def _places(self) -> dict[tuple[str, str, str], dict[Token, tuple[Tensor, int, int]]]:
+    def _places(self) -> dict[tuple[Any, ...], dict[Token, tuple[Tensor, int, int]]]:
         return {}
 
     @cached_property

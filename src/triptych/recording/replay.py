@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from triptych.core.config.errors import nearest
 from triptych.core.observer import Asked, Moment, Observer
 from triptych.core.ports import Array, Port, same_dtype
+from triptych.core.sequence import Sequence
 from triptych.core.wired import CORE_READS, KEEP_TOKENS, REDUCTIONS, Wired, Wiring
 from triptych.recording.index import Pass, RecordingError, Tensor
 from triptych.recording.recording import Recording
@@ -34,6 +37,7 @@ class Replay(Observer):
     def __init__(self, source: str | Path, *, ports: Iterable[str] | None = None) -> None:
         self.recording = Recording(source)
         self._plan: Plan | None = None
+        self._sequences: WeakKeyDictionary[Any, list[Sequence]] = WeakKeyDictionary()
         self._names = frozenset(self.recording.port_names if ports is None else ports)
         self._asked = None if ports is None else ",".join(sorted(self._names))
         self._check_names()
@@ -121,8 +125,9 @@ class Replay(Observer):
     def _of_tokens(self, moment: Moment, writers: Mapping[str, str]) -> Mapping[str, Array]:
         """What was written for the tokens: in the same pass, else gathered from others."""
         tokens, source = moment.tokens.tolist(), moment.source.tolist()
-        digests = [item.digest for item in moment.media]
-        walk = self.recording.same_pass(moment.when.value, tokens, source, digests)
+        digests, number = [item.digest for item in moment.media], self._number(moment)
+        phase = moment.when.value
+        walk = self.recording.same_pass(phase, tokens, source, digests, sequence=number)
         if walk is not None:
             return self._of_pass(walk, moment, writers)
         places = list(zip(source, tokens, strict=True))
@@ -135,12 +140,23 @@ class Replay(Observer):
                 continue
             wanted = places if rows is None else [places[row] for row in rows.tolist()]
             found = self.recording.gathered(
-                moment.when.value, writers[port.name], port.name, wanted
+                phase, writers[port.name], port.name, wanted, sequence=number
             )
             if found is None:
                 raise self._lacks(moment, places)
             given[port.name] = _cast(found, port)
         return given
+
+    def _number(self, moment: Moment) -> int | None:
+        """Which of the recorded sequences it is, by the order in which they begin.
+
+        None where the recording has fewer: tokens alone then say what belongs to them.
+        """
+        known = self._sequences.setdefault(moment.sequence.watch, [])
+        if not any(one is moment.sequence for one in known):
+            known.append(moment.sequence)
+        number = next(at for at, one in enumerate(known) if one is moment.sequence)
+        return number if number in self.recording.sequences else None
 
     def _of_pass(
         self, walk: Pass, moment: Moment, writers: Mapping[str, str]
