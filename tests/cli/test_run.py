@@ -354,8 +354,9 @@ def test_flags_that_are_not_given_cost_no_validators(monkeypatch):
     context = verb.make_context("run", arguments, default_map=PRESET)
     assert context.params["stop"] == ["a", "b"]
     assert (context.params["image"], context.params["seed"]) == ((), None)
-    # Of the text, the pipeline, and the list of stops with its element.
-    assert len(made) == 4
+    assert (context.params["text"], context.params["pipeline"]) == ("Hello", "sketch")
+    # Of the list of stops and its element; a text is what it is.
+    assert len(made) == 2
 
 
 def test_logprobs_without_json_have_no_place(triptych, tiny_pipeline):

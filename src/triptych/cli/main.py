@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import io
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from functools import cache
 from typing import Annotated, Any
@@ -58,12 +60,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.set_threshold(_SELDOM)
     # It would read the metadata of every installed package to find them.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    code = _run(sys.argv[1:])
+    _leave(code)
+    return code
+
+
+def _leave(code: int) -> None:
+    """End the process without taking apart first what the system takes back at once.
+
+    That is a tenth of a short command's time. Returns where something has still to be waited for,
+    or what was written cannot be given out, which Python says as it ends.
+    """
+    # Or what is left would be searched for garbage.
+    gc.freeze()
+    others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+    if not all(thread.daemon for thread in others):
+        return
     try:
-        return _run(sys.argv[1:])
-    finally:
-        # The system takes all memory back at once; looking for garbage first takes a fifth of a
-        # short command's time.
-        gc.freeze()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except (OSError, ValueError):
+        return
+    atexit._run_exitfuncs()  # noqa: SLF001 - as Python does before it takes itself apart
+    os._exit(code)
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -90,14 +109,18 @@ def _run(argv: Sequence[str]) -> int:
 @cache
 def command(verb: str | None = None) -> Any:
     """The app as typer runs it, with one verb or with all."""
+    verbs = tuple(VERBS) if verb is None else (verb,)
     app = typer.Typer(
         no_args_is_help=True,
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["--help", "-h"], "default_map": PRESET},
+        context_settings={
+            "help_option_names": ["--help", "-h"],
+            "default_map": PRESET | dict.fromkeys(verbs, PRESET),
+        },
     )
     app.callback()(triptych)
-    for name in VERBS if verb is None else (verb,):
+    for name in verbs:
         function, examples = VERBS[name].load()
         app.command(name, rich_help_panel=VERBS[name].panel, epilog=examples)(function)
     whole = typer.main.get_command(app)
@@ -108,10 +131,16 @@ def command(verb: str | None = None) -> Any:
 
 
 def _spare(parameter: Any) -> None:
-    """Typer makes a validator of pydantic's for each parameter, with or without a value."""
+    """Typer makes a validator of pydantic's for each parameter, with or without a value.
+
+    A text is what it is, and so is what was not given.
+    """
     process = parameter.process_value
 
     def process_value(context: Any, value: Any) -> Any:
+        text = isinstance(value, str) and parameter.type_descriptor.annotation is str
+        if parameter.callback is None and text:
+            return value
         if value is not None or parameter.required or parameter.callback is not None:
             return process(context, value)
         return () if parameter.multiple or parameter.nargs == MANY else None

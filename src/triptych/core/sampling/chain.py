@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
@@ -60,7 +61,7 @@ class Chain:
         self.names = tuple(names) or tuple(type(step).__name__ for step in steps)
         self.source = source
         self.needs: Mapping[str, npt.NDArray[Any]] = {}
-        self.rng = np.random.Generator(np.random.PCG64(seed))
+        self._seed = seed
         self.top = top
         self.logprobs: list[TokenLogprobs] = []
         self._tokens = np.array(prompt_tokens, dtype=np.int64)
@@ -70,6 +71,11 @@ class Chain:
                 if vocabulary is None:
                     raise InputError(f"{self.names[index]} needs a vocabulary, and has none.")
                 self._run(index, step.prepare, vocabulary)
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """The generation's own. numpy reads its generators when one is first asked for."""
+        return np.random.Generator(np.random.PCG64(self._seed))
 
     @property
     def tokens(self) -> Ids:
