@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,7 +29,7 @@ EXAMPLES = args.examples(
 )
 
 
-def ablate(  # one parameter per flag
+def ablate(  # noqa: PLR0913  # one parameter per flag
     *,
     sweep: Annotated[
         Path, typer.Argument(metavar="SWEEP", help="A YAML file: a pipeline, and what varies.")
@@ -65,10 +64,19 @@ def ablate(  # one parameter per flag
         str,
         typer.Option(
             metavar="NAME",
-            help="Where it runs: local, or ray (pip install 'triptych\\[ray]').",
+            help="Where the work is done: 'local' (this process), or 'ray' (a cluster).",
             rich_help_panel=WHAT,
         ),
     ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="With --engine ray: how many load the pipelines (default: one on each machine).",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
     plugin: args.Plugin = None,
     allow_outside: args.AllowOutside = False,
     debug: args.Debug = False,
@@ -91,7 +99,7 @@ def ablate(  # one parameter per flag
             return
         if out is None:
             raise InputError("--out DIR says where the results go; or look first, with --dry-run")
-        _run(asked, out, engine)
+        _run(asked, out, engine, workers)
 
 
 def _forecast(asked: Ablation) -> None:
@@ -99,6 +107,7 @@ def _forecast(asked: Ablation) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from triptych.workbench.report.compose import changes_of
     from triptych.workbench.runs.forecast import forecast
 
     with Waiting("asking the base arm a few items"):
@@ -108,7 +117,11 @@ def _forecast(asked: Ablation) -> None:
         table.add_column(column, overflow="fold")
     each = Counter(cell.arm for cell, _ in asked.computed)
     for plan in asked.plans:
-        cells = [plan.name, _differs(plan.changes), f"{each[plan.name] * found.items:,}"]
+        cells = [
+            plan.name,
+            changes_of(plan.changes) or "nothing",
+            f"{each[plan.name] * found.items:,}",
+        ]
         table.add_row(*map(Text, cells))
     table_console().print(table)
     typer.echo(
@@ -128,7 +141,7 @@ def _forecast(asked: Ablation) -> None:
         )
 
 
-def _run(asked: Ablation, out: Path, engine: str) -> None:
+def _run(asked: Ablation, out: Path, engine: str, workers: int | None) -> None:
     from triptych.workbench.engines.choice import engine_named
     from triptych.workbench.runs.exports import write_all
     from triptych.workbench.runs.store import Store
@@ -138,7 +151,7 @@ def _run(asked: Ablation, out: Path, engine: str) -> None:
             f"times and memory are measured by processes of this machine that take turns; leave "
             f"out --engine {engine}, or these metrics"
         )
-    chosen = engine_named(engine)
+    chosen = engine_named(engine, workers=workers)
     with Store(out) as store:
         with Counting("runs") as counting:
             try:
@@ -157,13 +170,6 @@ def _run(asked: Ablation, out: Path, engine: str) -> None:
             write(results, out, comparison)
         table_console().print(table(results, comparison))
         remark(f"{counting.said}; see {out / 'report.html'}")
-
-
-def _differs(changes: Mapping[str, Any]) -> str:
-    """What an arm changes, in one line."""
-    from triptych.workbench.sweep.names import text_of
-
-    return ", ".join(f"{path} {text_of(value)}" for path, value in changes.items()) or "nothing"
 
 
 def _duration(seconds: float) -> str:

@@ -1,6 +1,8 @@
-"""`triptych schema`: a JSON Schema of the pipeline file, for editors."""
+"""`triptych schema`: a JSON Schema of the pipeline file, or of the sweep file, for editors."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
@@ -9,10 +11,19 @@ from triptych.cli.reporting import reporting
 
 EXAMPLES = args.examples(
     ("Complete and check pipeline files in an editor:", "triptych schema > triptych.schema.json"),
+    ("The files of `triptych ablate`:", "triptych schema --sweep > sweep.schema.json"),
 )
 
 
-def schema(*, plugin: args.Plugin = None, debug: args.Debug = False) -> None:
+def schema(
+    *,
+    sweep: Annotated[
+        bool,
+        typer.Option("--sweep", metavar=args.NO_VALUE, help="Of the sweep file instead."),
+    ] = False,
+    plugin: args.Plugin = None,
+    debug: args.Debug = False,
+) -> None:
     """Print a JSON Schema (draft 7) of the pipeline file, with all that is installed.
 
     For an editor with the YAML language server, put this line at the top of a
@@ -31,4 +42,9 @@ def schema(*, plugin: args.Plugin = None, debug: args.Debug = False) -> None:
         absent = catalog.missing()
         if absent is not None:
             raise ConfigError(Where(f"--plugin {absent}"), "there is no such file")
-        typer.echo(json.dumps(json_schema(catalog), indent=2))
+        if sweep:
+            from triptych.workbench.sweep.schema import sweep_schema
+
+            typer.echo(json.dumps(sweep_schema(catalog), indent=2))
+        else:
+            typer.echo(json.dumps(json_schema(catalog), indent=2))

@@ -30,6 +30,11 @@ def json_schema(catalog: Catalog) -> Schema:
     return _Writer(catalog).document()
 
 
+def definitions(catalog: Catalog, kinds: Iterable[Kind]) -> Schema:
+    """What a schema's `definitions` hold so that it can speak of items of these kinds."""
+    return _Writer(catalog).define(kinds)
+
+
 class _Writer:
     """Collects the definitions that the document refers to."""
 
@@ -38,8 +43,7 @@ class _Writer:
         self._definitions: dict[str, Schema] = {}
 
     def document(self) -> Schema:
-        for kind in KINDS:
-            self._definitions[kind] = self._item(kind)
+        self.define(KINDS)
         properties: Schema = {
             "format": {"const": 1},
             "root": {
@@ -82,6 +86,11 @@ class _Writer:
             "additionalProperties": False,
             "definitions": self._definitions,
         }
+
+    def define(self, kinds: Iterable[Kind]) -> Schema:
+        for kind in kinds:
+            self._definitions[kind] = self._item(kind)
+        return self._definitions
 
     def _item(self, kind: Kind) -> Schema:
         """``name``, ``name: main value`` or ``name: {settings}``, with the sibling keys."""
