@@ -18,7 +18,7 @@ from triptych.workbench.statistics.estimate import Estimate
 HEIGHT = 4.6
 LABEL = 26
 """Letters of a name beside its point."""
-PLACES = ((9, 0), (-9, 0), (0, 10), (0, -10), (8, 9), (8, -9), (-8, 9), (-8, -9), (9, 19), (9, -19))
+PLACES = ((9, 0), (-9, 0), (0, 10), (0, -10), (8, 9), (8, -9), (-8, 9), (-8, -9))
 """Points from a point to its label, the best places first."""
 
 
@@ -56,7 +56,8 @@ def pareto(comparison: Comparison, arms: Sequence[str], good: ScoreKind, fast: S
         axes.set_xlabel(f"{fast.name} ({direction(fast)})")
         axes.set_ylabel(f"{good.name} ({direction(good)})")
         axes.margins(0.12)
-        _labels(figure, axes, points)
+        # Who is in front has the first choice of places.
+        _labels(figure, axes, [*leaders, *(point for point in points if point not in leaders)])
         said = ", ".join(point.arm for point in leaders)
         return svg(figure, name=name, label=f"{good.name} against {fast.name}. In front: {said}")
 
@@ -96,22 +97,30 @@ def _draw(axes: Axes, point: _Point, color: str) -> None:
 
 
 def _labels(figure: Figure, axes: Axes, points: Sequence[_Point]) -> None:
-    """Each where it hides neither a point nor another label; its number alone, if there is none."""
+    """Each beside its point, where it hides no other; where it is crowded, its number alone."""
     figure.draw_without_rendering()
-    taken = list[Bbox]()
+    marks, bars = list[Bbox](), list[Bbox]()
     for point in points:
         x, y = axes.transData.transform(point.place)
-        taken.append(Bbox.from_extents(x - 6, y - 6, x + 6, y + 6))
+        marks.append(Bbox.from_extents(x - 6, y - 6, x + 6, y + 6))
         for bar in point.bars:
             (left, low), (right, high) = axes.transData.transform(bar)
-            taken.append(Bbox.from_extents(left - 1, low - 1, right + 1, high + 1))
+            bars.append(Bbox.from_extents(left - 1, low - 1, right + 1, high + 1))
     for point in points:
-        name = f"{point.number} {short(point.arm, LABEL)}"
-        if not _placed(axes, point, name, taken):
-            _placed(axes, point, str(point.number), taken)
+        number = str(point.number)
+        for text, taken in (
+            (f"{number} {short(point.arm, LABEL)}", marks + bars),
+            (number, marks + bars),
+            (number, marks),
+        ):
+            box = _placed(axes, point, text, taken)
+            if box:
+                marks.append(box)
+                break
 
 
-def _placed(axes: Axes, point: _Point, text: str, taken: list[Bbox]) -> bool:
+def _placed(axes: Axes, point: _Point, text: str, taken: Sequence[Bbox]) -> Bbox | None:
+    """Where the text is now; None where there was no room."""
     frame = axes.get_window_extent()
     for right, up in PLACES:
         note = axes.annotate(
@@ -128,7 +137,6 @@ def _placed(axes: Axes, point: _Point, text: str, taken: list[Bbox]) -> bool:
         inside = frame.x0 <= box.x0 and box.x1 <= frame.x1
         inside = inside and frame.y0 <= box.y0 and box.y1 <= frame.y1
         if inside and not any(box.overlaps(other) for other in taken):
-            taken.append(box)
-            return True
+            return box
         note.remove()
-    return False
+    return None
