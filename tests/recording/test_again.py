@@ -154,6 +154,20 @@ def test_a_file_outside_of_the_root_is_read_only_as_it_was(record, model, tmp_pa
     assert line.startswith(f"{other} has changed")
 
 
+def test_a_manifest_of_a_stranger_names_no_file_that_it_does_not_know(record, picture, tmp_path):
+    folder, _ = record("Hello", images=[picture])
+    document = said(folder)
+    document["request"]["images"] = [{"path": str(picture), "sha256": "0" * 64}]
+    (folder / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(RecordingError, match="not the file that was recorded; give --allow-out"):
+        reproduce(folder)
+    assert reproduce(folder, allow_outside=True).differences
+    document["request"]["images"] = [{"kept": "../secret.png", "sha256": "0" * 64}]
+    (folder / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(RecordingError, match=r"'../secret.png' is no file of this recording"):
+        reproduce(folder)
+
+
 def test_a_request_that_could_not_be_kept_cannot_be_made_again(pipe, tmp_path):
     pipe.generate("1 2", images=[(4, 4, 1)], observer=Recorder(tmp_path / "r"))
     with pytest.raises(RecordingError, match="showed a tuple, which could not be kept"):

@@ -60,7 +60,7 @@ class Again:
             )
         finder = Finder(self.manifest.path.parent)
         self.request: Request = finder.request(said)
-        self._media_changed = finder.changed
+        self._media = finder
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -78,8 +78,14 @@ class Again:
     def check_files(self, spec: PipelineSpec) -> None:
         """Raises RecordingError for a file outside of the pipeline's root that was changed.
 
-        A manifest may name any file; what lies outside is read only as it was recorded.
+        Also for a picture or video outside of the recording's folder. A manifest may name any file;
+        what lies outside is read only as it was recorded.
         """
+        for path in self._media.elsewhere:
+            raise RecordingError(
+                f"{self.manifest.path} names {str(path)!r}, which is not the file that was "
+                "recorded; give --allow-outside to look at it"
+            )
         recorded: Mapping[str, str] = self.manifest.said["pipeline"]["digests"]
         for name, found in now.digests(spec).items():
             if found != recorded.get(name) and _is_outside(name):
@@ -118,7 +124,7 @@ class Again:
                     f"{name} has changed: its sha256 is {found[:_DIGITS]}..., and was "
                     f"{was[:_DIGITS]}..."
                 )
-        return lines + self._media_changed
+        return lines + self._media.changed
 
     def first_difference(self, reply: Reply) -> FirstDifference | None:
         """Where the tokens leave the recorded ones; None where they are the same."""

@@ -101,13 +101,15 @@ class Keeper:
 
 @dataclass
 class Finder:
-    """Finds the media of a manifest again. changed: what is not as it was, in words.
+    """Finds the media of a manifest again.
 
-    Raises RecordingError for what could not be kept.
+    changed: what is not as it was, in words. elsewhere: those of it that lie outside of the
+    recording's folder. Raises RecordingError for what could not be kept.
     """
 
     folder: Path
     changed: list[str] = field(default_factory=list)
+    elsewhere: list[Path] = field(default_factory=list)
 
     def request(self, said: Mapping[str, Any]) -> Request:
         """The request again."""
@@ -132,12 +134,21 @@ class Finder:
                 f"{self.folder}: the request showed a {said[UNKEPT]}, which could not be kept; "
                 "it cannot be made again"
             )
-        path = self.folder / said[KEY] if KEY in said else Path(said["path"])
+        path = self._inside(said[KEY]) if KEY in said else Path(said["path"])
         if not path.exists():
             self.changed.append(f"{path} is not there any more")
         elif (_of_folder(path) if path.is_dir() else sha256(path)) != said["sha256"]:
             self.changed.append(f"{path} is another picture or video")
+            if KEY not in said:
+                self.elsewhere.append(path)
         return str(path)
+
+    def _inside(self, name: str) -> Path:
+        """A file of the recording."""
+        path = self.folder / name
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise RecordingError(f"{self.folder}: {name!r} is no file of this recording")
+        return path
 
     def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
         content = message.get("content")

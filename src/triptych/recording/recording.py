@@ -63,7 +63,12 @@ class Recording:
                 self._check_format(said)
                 self.ports = said.get("ports")
             elif "tensor" in said:
-                self.tensors.append(Tensor.of(said))
+                tensor = Tensor.of(said)
+                if Path(tensor.file).name != tensor.file:
+                    raise RecordingError(
+                        f"{self.folder}: {tensor.file!r} is no file of this recording"
+                    )
+                self.tensors.append(tensor)
             elif "pass" in said:
                 self.passes.append(Pass.of(said))
             else:
