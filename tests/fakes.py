@@ -15,6 +15,7 @@ from pydantic import Field
 
 from tests.plugins.strategies.stateful import RepetitionPenalty
 from triptych import Component, InputError, Settings, hookimpl
+from triptych.core.cache_needs import Shown
 from triptych.core.config.errors import Where
 from triptych.core.config.part import Part
 from triptych.core.entry import Entry, Origin
@@ -413,6 +414,7 @@ class FakePipeline:
     batch: int = 8
     memory: int | None = None
     changes: dict = field(default_factory=dict)
+    shown: Shown = field(default_factory=Shown)
 
     def __post_init__(self):
         from triptych.plugins.caches.full import Full
@@ -435,6 +437,7 @@ class FakePipeline:
             rows=self.batch,
             memory=self.memory,
             exact=policy.exact,
+            shown=self.shown,
         )
         self.scheduler = Scheduler(self.executor, chunk=self.chunk)
 

@@ -98,6 +98,36 @@ class Counts(Evicts):
         return BufferCache(pairs, 40, allocate, notes=self.Notes, limit=SMALL)
 
 
+class SharesNotes(Evicts):
+    """Keeps the tokens that are shown as a picture's, and a fork writes to the same notes."""
+
+    needs = ("visual_index",)
+
+    class Notes:
+        def __init__(self, names):
+            self.names, self.rows = names, []
+
+        def observe(self, seen, index, count):
+            self.rows += zip(index.tolist(), seen["visual_index"] >= 0, strict=True)
+
+        def evict(self, pasts, count):
+            order = np.argsort([not picture for _, picture in self.rows[:-1]], kind="stable")
+            kept = np.sort(np.append(order[:9], len(self.rows) - 1))[-10:]
+            self.rows = [self.rows[row] for row in kept]
+            return dict.fromkeys(self.names, kept % count)
+
+        def truncate(self, length):
+            self.rows = [row for row in self.rows if row[0] < length]
+            return True
+
+        def fork(self):
+            return self
+
+    def make(self, pairs, max_length, allocate):
+        names = [pair.past.name for pair in pairs]
+        return BufferCache(pairs, SMALL, allocate, notes=lambda: self.Notes(names))
+
+
 class AsksForMore(Evicts):
     def make(self, pairs, max_length, allocate):
         class Cache(BufferCache):
@@ -175,6 +205,7 @@ BROKEN = [
     ("takes_back", Subject("cache", Counts)),
     ("needs_declared", Subject("cache", AsksForMore)),
     ("forks_apart", Subject("cache", ForksToItself)),
+    ("forks_apart", Subject("cache", SharesNotes)),
     ("closes_cleanly", Subject("cache", LeavesTraces)),
     ("row_isolation", Subject("cache", SharesRoom)),
     ("exact_is_true", Subject("cache", SaysExact)),

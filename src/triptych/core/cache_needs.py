@@ -53,7 +53,8 @@ def settle(cache: Cache[Any], slots: Sequence[Any], seen: Sequence[Seen]) -> Non
 def names_needed(policy: CachePolicy, pairs: Sequence[CachePair]) -> tuple[str, ...]:
     """The ports that a policy needs of a stage with these pairs: a tuple, or a method."""
     needs: Any = getattr(policy, "needs", ())
-    return tuple(needs(pairs)) if callable(needs) else tuple(needs)
+    found = needs(pairs) if callable(needs) else needs
+    return (found,) if isinstance(found, str) else tuple(found)
 
 
 def find_shown(
@@ -69,7 +70,11 @@ def find_shown(
         there |= {write.port.name: write.port for write in one.writes}
         if one is wired:
             break
-    needed = names_needed(policy, wired.stage.cache_pairs)
+    try:
+        needed = names_needed(policy, wired.stage.cache_pairs)
+    except Exception as error:
+        cause = f"the needs of {name} cannot be told: {type(error).__name__}: {error}"
+        raise ConfigError(part.place("cache"), cause, exit_code=1) from error
     missing = [port for port in needed if port not in there]
     if missing:
         raise ConfigError(

@@ -1,5 +1,7 @@
 """Slots of key/value rows: what they keep, give back, copy and evict."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,11 +9,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.fakes import cache_pair
-from triptych import InputError
+from triptych import InputError, PluginError
 from triptych.core.ports import CachePair, Port
 from triptych.plugins.caches import manifest
 from triptych.plugins.caches.block import MASK_STEP
-from triptych.plugins.caches.buffers import FIRST_ONES, CacheError
+from triptych.plugins.caches.buffers import FIRST_ONES, BufferCache, CacheError
 from triptych.plugins.caches.full import Full
 from triptych.plugins.caches.window import Window
 
@@ -415,3 +417,50 @@ def test_fewer_slots_are_reserved_where_the_system_refuses_so_many():
     cache = Full().make(PAIRS, 20, allocate)
     cache.lay_out(8)
     assert [cache.lease().place for _ in range(3)] == [(0, 0), (0, 1), (1, 0)]
+
+
+# Faults of a policy
+
+
+class Notes:
+    def observe(self, seen, index, count):
+        seen["hidden.0"]
+
+    def evict(self, pasts, count):
+        raise ArithmeticError("there is no sum")
+
+
+def uneven(pasts, count):
+    return {name: np.arange(place + 1) for place, name in enumerate(pasts)}
+
+
+def nothing(pasts, count):
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ({"notes": Notes}, "the cache's Notes.evict raised ArithmeticError: there is no sum"),
+        (
+            {"evict": uneven},
+            "the cache's uneven keeps 1 rows of past.key and 2 of past.value; as many stay "
+            "everywhere, one at least",
+        ),
+        ({"evict": nothing}, "the cache's nothing keeps 0 rows of past.key"),
+    ],
+)
+def test_a_policy_that_cannot_say_what_stays_is_named(policy, message):
+    cache = BufferCache(PAIRS, 4, dirty, **policy)
+    slot = cache.lease()
+    forward(cache, slot, range(4))
+    with pytest.raises(PluginError, match=re.escape(message)):
+        cache.bind([slot], [np.array([4])])
+
+
+def test_a_policy_that_asks_for_what_it_is_not_shown_is_named():
+    cache = BufferCache(PAIRS, 4, dirty, notes=Notes)
+    slot = cache.lease()
+    cache.bind([slot], [np.arange(2)])
+    with pytest.raises(PluginError, match=r"the cache's Notes.observe raised KeyError: 'hidden.0'"):
+        cache.observe([slot], [{}])

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from triptych.core.cache import Binding, TokenIndex
 from triptych.core.device import copy_rows
-from triptych.core.errors import InputError, TriptychError
+from triptych.core.errors import InputError, PluginError, TriptychError
 from triptych.core.ports import Array, CachePair
 from triptych.plugins.caches.block import Block, Pasts
 
 Rows = npt.NDArray[np.int64]
 """Rows of a slot, ascending: int64 [rows] of all heads alike, or [heads, rows] of each its own."""
+
+Result = TypeVar("Result")
 
 Evict = Callable[[Pasts, int], Mapping[str, Rows]]
 """For each past port, which of a full slot's first `count` rows stay; everywhere as many."""
@@ -174,7 +176,8 @@ class BufferCache:
         """Let each slot's notes see what the forward since `bind` has shown of it."""
         for slot, shown in zip(slots, seen, strict=True):
             if slot.notes is not None:
-                slot.notes.observe(shown, slot.writing, len(slot.index) + len(slot.writing))
+                count = len(slot.index) + len(slot.writing)
+                _asked(slot.notes.observe, shown, slot.writing, count)
 
     def settle(self, slots: Sequence[BufferSlot]) -> None:
         """Count the rows written since `bind`."""
@@ -258,7 +261,9 @@ class BufferSlot:
         """Evict what the policy evicts, if there are as many rows as it waits for."""
         evict = self.notes.evict if self.notes is not None else self.cache.evict
         if evict is not None and len(self.index) >= self.cache.limit:
-            self.keep(evict(self.pasts, len(self.index)))
+            rows = _asked(evict, self.pasts, len(self.index))
+            _check_rows(evict, rows, self.cache.shapes)
+            self.keep(rows)
 
     def truncate(self, length: int) -> bool:
         """Drop the rows of tokens from `length` on.
@@ -311,6 +316,31 @@ class BufferSlot:
 
 
 MASK = "attention_mask"
+
+
+def _asked(ask: Callable[..., Result], *given: object) -> Result:
+    """What a policy says. Raises PluginError when it raises, for it may be anybody's."""
+    try:
+        return ask(*given)
+    except TriptychError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{_named(ask)} raised {type(error).__name__}: {error}") from error
+
+
+def _check_rows(
+    evict: Callable[..., object], rows: Mapping[str, Rows], names: Iterable[str]
+) -> None:
+    """Raises PluginError unless as many rows of each past port stay, one at least."""
+    counts = {name: np.shape(rows[name])[-1] if name in rows else 0 for name in names}
+    fewest, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+    if not counts[fewest] or counts[fewest] != counts[most]:
+        kept = f"keeps {counts[fewest]} rows of {fewest} and {counts[most]} of {most}"
+        raise PluginError(f"{_named(evict)} {kept}; as many stay everywhere, one at least")
+
+
+def _named(ask: Callable[..., object]) -> str:
+    return f"the cache's {getattr(ask, '__qualname__', ask)}"
 
 
 def _nothing_to_evict() -> bool:
