@@ -84,6 +84,22 @@ def test_one_choice_stands_around_all_layers(folders):
     assert "present.5.value" in choice.output
 
 
+def test_no_past_is_made_floats_of_before_its_layer_is_reached(folders):
+    """Or those of all layers would be there at once: of 5,000 tokens of 28 layers 1 GiB."""
+    _, prompt, _ = branches(folders[1])
+    later = {
+        name for node in prompt.node if node.op_type == "RotaryEmbedding" for name in node.output
+    }
+    for node in prompt.node:
+        if not later.isdisjoint(node.input):
+            later.update(node.output)
+    reading = [node for node in prompt.node if any(n.startswith("past_key_") for n in node.input)]
+    assert {node.op_type for node in reading} >= {"Slice", "ScatterND"}
+    for node in reading:
+        if not any(name.endswith(".scale") for name in node.input):
+            assert not later.isdisjoint(node.input)
+
+
 def test_weights_of_prompts_are_what_the_blocks_stand_for(folders):
     import onnx_ir as ir
 

@@ -38,7 +38,7 @@ def split_prompts(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:
     inputs = {value.name: value for value in graph.inputs}
     names = [f"{node.name}/{kind}" for node in nodes for kind in ("prompt", "step")]
     first, *builders = GraphBuilder.branches(graph, "kv_cache", *names)
-    tokens, is_prompt = _is_prompt(first, inputs["inputs_embeds"], inputs["logit_index"])
+    is_prompt = _is_prompt(first, inputs["inputs_embeds"], inputs["logit_index"])
     graph.insert_before(graph[0], _taken(first))
     for node, prompt, step in zip(nodes, builders[::2], builders[1::2], strict=True):
         dtypes = [FLOAT, INT8, INT8]
@@ -47,7 +47,7 @@ def split_prompts(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:
             "If",
             [is_prompt],
             attributes=[
-                ir.AttrGraph("then_branch", prompt.outcome(_prompt(prompt, node, tokens), dtypes)),
+                ir.AttrGraph("then_branch", prompt.outcome(_prompt(prompt, node), dtypes)),
                 ir.AttrGraph("else_branch", step.outcome(_step(step, node), dtypes)),
             ],
             num_outputs=len(dtypes),
@@ -56,14 +56,14 @@ def split_prompts(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:
         _replace(graph, node, choice)
 
 
-def _is_prompt(graph: GraphBuilder, embeds: ir.Value, rows: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """How many tokens there are of each sequence, i64 scalar, and whether that is a prompt."""
+def _is_prompt(graph: GraphBuilder, embeds: ir.Value, rows: ir.Value) -> ir.Value:
+    """Whether there are so many tokens that they are a prompt, bool scalar."""
     shape = graph.op("Shape", embeds, start=0, end=2)
     tokens = graph.op("Gather", shape, graph.constant(1))
     alone = graph.op("Equal", graph.op("Gather", shape, graph.constant(0)), graph.constant(1))
     many = graph.op("GreaterOrEqual", tokens, graph.constant(PROMPT_TOKENS))
     many = graph.op("Or", many, graph.op("Greater", tokens, graph.op("Size", rows)))
-    return tokens, graph.op("And", many, alone)
+    return graph.op("And", many, alone)
 
 
 def _step(graph: GraphBuilder, node: ir.Node) -> Sequence[ir.Value]:
@@ -73,9 +73,10 @@ def _step(graph: GraphBuilder, node: ir.Node) -> Sequence[ir.Value]:
     return graph.ops(node.op_type, *inputs, outputs=3, domain=MICROSOFT, **attributes)
 
 
-def _prompt(graph: GraphBuilder, node: ir.Node, tokens: ir.Value) -> Sequence[ir.Value]:
+def _prompt(graph: GraphBuilder, node: ir.Node) -> Sequence[ir.Value]:
     """Attention f32 of the tokens of one sequence, and its cache with their rows written."""
-    count = graph.op("Unsqueeze", tokens, graph.constant([0]))
+    # By the layer's own queries, so that no layer's past is made floats of before its turn.
+    count = graph.op("Shape", node.inputs[0], start=1, end=2)
     ends = node.inputs[ENDS]
     if ends is None:
         raise ValueError(f"{node.name} is not told how long the sequence is")
