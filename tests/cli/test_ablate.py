@@ -74,12 +74,12 @@ def test_parquet_has_a_row_for_each_run_and_a_column_for_each_score(ablate, tmp_
 def test_a_dry_run_says_what_would_run_and_writes_nothing(ablate, tmp_path):
     done = ablate("--dry-run")
     assert done.code == 0, done.err
-    assert re.search(r"temperature=0\.5 +sampler\.temperature 0\.5 +6", done.out)
+    assert re.search(r"temperature=0\.5 +sampler\.temperature: 0\.5 +6", done.out)
     assert re.search(r"base +nothing +3", done.out)
     assert "3 arms, 3 items in 3 clusters: 18 runs, of which 15 are computed" in done.out
     assert re.search(r"about \d+ seconds, in company, as the base arm answered 3 items", done.out)
     assert re.search(r"about \d\.\d GB of memory", done.out)
-    assert re.search(r"a true difference of \d\.\d+ .* would be found four times in five", done.out)
+    assert "too few items to find any difference; ask more" in done.out
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
 
 
@@ -122,3 +122,19 @@ def test_times_are_not_measured_where_workers_share_machines(ablate, tmp_path):
     )
     assert done.code == 2
     assert "leave out --engine ray" in done.err
+
+
+def test_a_dry_run_says_what_could_be_found(ablate):
+    done = ablate("--dry-run", text=SWEEP.replace("few: 3", "few: 200"))
+    found = float(re.search(r"a true difference of (\S+) .* four times in five", done.out)[1])
+    assert 0 < found < 0.2
+
+
+def test_a_missing_package_is_named_before_anything_runs(ablate, tmp_path, monkeypatch):
+    from triptych.workbench import extra
+
+    monkeypatch.setattr(extra, "find_spec", lambda name: None if name == "pyarrow" else name)
+    done = ablate("--out", tmp_path / "out")
+    assert done.code == 2
+    assert 'needs the package pyarrow: pip install "triptych[workbench]"' in done.err
+    assert not (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ import typer
 
 from triptych.cli import arguments as args
 from triptych.cli.counting import Counting
-from triptych.cli.reporting import reporting
+from triptych.cli.reporting import reporting, warn
 from triptych.cli.terminal import Waiting, remark, table_console
 from triptych.core.errors import InputError
 
@@ -94,6 +94,8 @@ def ablate(  # noqa: PLR0913  # one parameter per flag
             asked = Ablation.read(
                 sweep, plugins=list(plugin or ()), limit=limit, allow_outside=allow_outside
             )
+        for text in dict.fromkeys(text for plan in asked.plans for text in plan.spec.warnings):
+            warn(text)
         if dry_run:
             _forecast(asked)
             return
@@ -134,7 +136,9 @@ def _forecast(asked: Ablation) -> None:
     )
     if found.memory is not None:
         typer.echo(f"about {found.memory / GIGA:.1f} GB of memory")
-    if found.smallest_effect is not None:
+    if found.smallest_effect is None or found.smallest_effect >= 1:
+        typer.echo("too few items to find any difference; ask more")
+    else:
         typer.echo(
             f"a true difference of {found.smallest_effect:.3f} (of a score of 0 to 1) would be "
             "found four times in five; a smaller one needs more items"
@@ -143,6 +147,7 @@ def _forecast(asked: Ablation) -> None:
 
 def _run(asked: Ablation, out: Path, engine: str, workers: int | None) -> None:
     from triptych.workbench.engines.choice import engine_named
+    from triptych.workbench.extra import require_extra
     from triptych.workbench.runs.exports import write_all
     from triptych.workbench.runs.store import Store
 
@@ -151,6 +156,7 @@ def _run(asked: Ablation, out: Path, engine: str, workers: int | None) -> None:
             f"times and memory are measured by processes of this machine that take turns; leave "
             f"out --engine {engine}, or these metrics"
         )
+    require_extra("the report of an ablation needs")
     chosen = engine_named(engine, workers=workers)
     with Store(out) as store:
         with Counting("runs") as counting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from triptych.core.errors import TriptychError
 
@@ -12,6 +13,13 @@ PACKAGES = ("matplotlib", "pandas", "patsy", "pyarrow", "scipy", "statsmodels")
 
 class MissingExtra(TriptychError):
     """A package that only the workbench needs is not installed."""
+
+
+def require_extra(purpose: str) -> None:
+    """Raise MissingExtra before long work at whose end a package would be missing."""
+    for package in PACKAGES:
+        if find_spec(package) is None:
+            raise _missing(purpose, package)
 
 
 @contextmanager
@@ -26,6 +34,8 @@ def workbench_extra(purpose: str) -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if package not in PACKAGES:
             raise
-        raise MissingExtra(
-            f'{purpose} the package {package}: pip install "triptych[workbench]"'
-        ) from error
+        raise _missing(purpose, package) from error
+
+
+def _missing(purpose: str, package: str) -> MissingExtra:
+    return MissingExtra(f'{purpose} the package {package}: pip install "triptych[workbench]"')

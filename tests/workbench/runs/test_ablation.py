@@ -279,3 +279,39 @@ def test_questions_are_kept_with_small_pictures_of_what_was_shown(tmp_path):
     picture = Image.open(BytesIO(first.images[0]))
     assert picture.size == (64, 64)
     assert picture.convert("RGB").getpixel((3, 3)) == (0, 200, 90)
+
+
+def test_a_pipeline_is_loaded_only_for_arms_of_which_something_is_missing(tmp_path, monkeypatch):
+    from triptych.workbench.runs import worker
+
+    text = PLAIN % 2 + "include: [{name: other, set: {session.max_batch: 2}}]\n"
+    run(tmp_path, text)
+    loaded = []
+    make = worker.Pipeline
+    monkeypatch.setattr(
+        worker, "Pipeline", lambda spec, **given: loaded.append(spec) or make(spec, **given)
+    )
+    asked = read(tmp_path, text)
+    with Store(tmp_path / "out") as store:
+        asked.run(store, LocalEngine())
+        assert not loaded
+        store._db.execute("DELETE FROM scores")
+        store._db.execute("DELETE FROM runs WHERE arm = 'other'")
+        asked.run(store, LocalEngine())
+    assert [spec.session.max_batch for spec in loaded] == [2]
+
+
+def test_a_pipeline_that_cannot_be_loaded_ends_the_ablation_and_no_item_is_to_blame(tmp_path):
+    from triptych.core.config.locate import builtin
+    from triptych.core.errors import TriptychError
+
+    model = tmp_path / "model"
+    model.mkdir()
+    for path in builtin("sketch").iterdir():
+        (model / path.name).write_bytes(path.read_bytes())
+    asked = read(tmp_path, PLAIN % 2 + "base: model")
+    (model / "decoder.onnx").write_bytes((model / "decoder.onnx").read_bytes()[:5000])
+    with Store(tmp_path / "out") as store:
+        with pytest.raises(TriptychError):
+            asked.run(store, LocalEngine())
+        assert store.count("runs") == 0

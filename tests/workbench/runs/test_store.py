@@ -183,3 +183,15 @@ def test_a_reference_that_json_has_no_form_for_is_refused(tmp_path, monkeypatch)
         pytest.raises(StoreError, match="item 'q0' has no form in JSON"),
     ):
         asked.run(store, LocalEngine())
+
+
+@pytest.mark.parametrize(
+    ("copies", "words"),
+    [(2, "two items of the data have the id 'q0'"), (0, "the data has no items")],
+)
+def test_data_that_cannot_be_asked_is_refused(tmp_path, monkeypatch, copies, words):
+    asked = read(tmp_path, SWEEP)
+    items = list(asked.items())[:1] * copies
+    monkeypatch.setattr(type(asked), "items", lambda self: iter(items))
+    with Store(tmp_path / "out") as store, pytest.raises(StoreError, match=words):
+        asked.run(store, LocalEngine())

@@ -29,7 +29,7 @@ from triptych.workbench.runs.questions import check_question, question_of
 from triptych.workbench.runs.recipe import ArmRecipe, ArmsRecipe
 from triptych.workbench.runs.scoring import Scoring
 from triptych.workbench.runs.seeds import leaves_nothing_to_chance
-from triptych.workbench.runs.store import Cell, Store
+from triptych.workbench.runs.store import Cell, Store, StoreError
 from triptych.workbench.runs.task import Outcome, Task
 from triptych.workbench.sweep.arms import ArmPlan, plan_arms
 from triptych.workbench.sweep.names import text_of
@@ -264,7 +264,7 @@ class Ablation:
     def _store_questions(self, store: Store) -> None:
         """Keep the items; where they are there already, see that they are the same.
 
-        Raises StoreError.
+        Raises StoreError, also where there are none.
         """
         new = []
         for position, item in enumerate(self.items()):
@@ -277,6 +277,8 @@ class Ablation:
                 store.add_questions(new)
                 new = []
         store.add_questions(new)
+        if not store.count("items"):
+            raise StoreError("the data has no items")
 
 
 def _check_threads(plans: Sequence[ArmPlan], sweep: Sweep) -> None:

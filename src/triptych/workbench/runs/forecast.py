@@ -71,12 +71,13 @@ def _timed(asked: Ablation, items: int) -> tuple[float, float, int]:
         together=not asked.isolated,
     )
     worker = recipe.open()
-    load = time.perf_counter() - begin
     step = max(1, items // SAMPLE)
     sample = list(islice(asked.items(), 0, None, step))[:SAMPLE]
     seed = asked.sweep.seeds[0]
     if sample:
-        list(worker.answer([Task(base.name, sample[0], seed)]))  # What only the first run takes.
+        # It loads the pipeline, and takes what only a first run takes.
+        list(worker.answer([Task(base.name, sample[0], seed)]))
+    load = time.perf_counter() - begin
     begin = time.perf_counter()
     for _ in worker.answer(_tasks(base.name, sample, seed)):
         pass

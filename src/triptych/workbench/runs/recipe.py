@@ -35,7 +35,7 @@ class ArmsRecipe:
     together: bool = True
 
     def open(self) -> ArmsWorker:
-        """The worker, with the pipelines of all arms loaded."""
+        """The worker, which loads a pipeline with its first task."""
         from triptych.workbench.runs.worker import ArmsWorker
 
         return ArmsWorker(self)

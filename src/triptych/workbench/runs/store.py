@@ -145,13 +145,17 @@ class Store:
         return Question(row[0], row[1], json.loads(row[2]), row[3], row[4])
 
     def add_questions(self, questions: Iterable[tuple[int, Question]]) -> None:
-        """Keep items at their places."""
+        """Keep items at their places. Raises StoreError for two of one name."""
         with self._transaction():
             for position, one in questions:
-                self._db.execute(
-                    "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)",
+                added = self._db.execute(
+                    "INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?)",
                     (one.id, position, one.question, _json(one.reference), one.task, one.cluster),
                 )
+                if not added.rowcount:
+                    raise StoreError(
+                        f"two items of the data have the id {one.id!r}; give each its own"
+                    )
                 self._db.executemany(
                     "INSERT INTO images VALUES (?, ?, ?)",
                     [(one.id, index, content) for index, content in enumerate(one.images)],

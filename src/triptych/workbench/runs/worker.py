@@ -69,7 +69,7 @@ class _Lane:
 
 
 class ArmsWorker:
-    """A `Worker` of tasks. Raises what loading a pipeline raises."""
+    """A `Worker` of tasks."""
 
     def __init__(self, recipe: ArmsRecipe) -> None:
         catalog = Catalog(recipe.plugins)
@@ -80,16 +80,23 @@ class ArmsWorker:
         self._base = recipe.base
         self._shared = Shared()
         self._prompts: OrderedDict[tuple[str, str], Prompt] = OrderedDict()
-        for arm in [*recipe.arms, *([recipe.base] if recipe.base else [])]:
-            self._open(arm, catalog)
+        self._recipes = {arm.name: arm for arm in recipe.arms}
+        if recipe.base is not None:
+            self._recipes[recipe.base.name] = recipe.base
+        self._catalog = catalog
         builder = Builder(catalog, Paths(recipe.folder, recipe.folder, allow_outside=True))
         items = parse_items(node_of(list(recipe.metrics), Where("metrics")), "metrics")
         self._scoring = Scoring([builder.part(item, "metrics") for item in items])
 
     def answer(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
-        """One outcome for each task, in the order in which they end."""
+        """One outcome for each task, in the order in which they end.
+
+        A pipeline is loaded for the first task of its arms. Raises what that raises.
+        """
         for task in tasks:
-            lane = self._of_arm[task.arm]
+            lane = self._lane(task.arm)
+            if self._base is not None:
+                self._lane(self._base.name)
             while len(lane.running) >= lane.room:
                 yield from self._outcomes(lane)
             try:
@@ -104,6 +111,12 @@ class ArmsWorker:
         """Forget the pipelines; what is in progress ends."""
         self._of_arm.clear()
         self._lanes.clear()
+
+    def _lane(self, name: str) -> _Lane:
+        """The pipeline of an arm."""
+        if name not in self._of_arm:
+            self._open(self._recipes[name], self._catalog)
+        return self._of_arm[name]
 
     def _open(self, arm: ArmRecipe, catalog: Catalog) -> None:
         node = read_yaml(arm.config, arm.name)
