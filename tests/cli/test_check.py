@@ -33,6 +33,7 @@ def test_it_says_what_reads_and_writes_which_port(triptych, tiny_pipeline):
         "      writes  logits\n"
         "  decoder's logits -> greedy -> token\n"
         "  strategy: autoregressive; it ends with an end token, or 100 new tokens\n"
+        "  several requests at once: a step is one run for up to 8 of them\n"
     )
 
 

@@ -25,6 +25,15 @@ def test_what_it_prints_is_yaml_with_every_default_and_the_flow_as_comments(
     assert comments[-len(checked) + 1 :] == [line[2:] for line in checked[1:]]
 
 
+def test_it_says_why_requests_that_come_together_take_turns(triptych, tiny_pipeline):
+    said = "# several requests at once: they take turns, because "
+    last = triptych("show", tiny_pipeline, "--set=session.max_batch=1").out.splitlines()[-1]
+    assert last == said + "session.max_batch is 1"
+    changes = ["--set=decoder.cache_form=growing"]
+    last = triptych("show", tiny_pipeline, *changes).out.splitlines()[-1]
+    assert last == said + "the past tensors of decoder grow"
+
+
 def test_what_it_prints_runs_and_says_the_same(triptych, tiny_pipeline, in_folder):
     flags = ["--set=stop.max_new_tokens=6", "--set=sampler=[{temperature: 3.0}, draw]"]
     asked = ["--text=Hello", "--seed=7"]

@@ -41,7 +41,7 @@ class Flow:
     """The data flow of a pipeline.
 
     sampler and strategy: as a person would say them. logits_from: the label of the stage that the
-    sampler hears from.
+    sampler hears from. company: what happens to requests that come together.
     """
 
     processor: str
@@ -51,6 +51,7 @@ class Flow:
     strategy: str
     stop: str
     logits_from: str
+    company: str
 
 
 def flow_of(assembly: Assembly) -> Flow:
@@ -66,7 +67,20 @@ def flow_of(assembly: Assembly) -> Flow:
         strategy=spoken(spec.strategy),
         stop=f"an end token{strings}, or {stop.max_new_tokens} new tokens",
         logits_from=assembly.wiring.logits_from,
+        company=_company(assembly),
     )
+
+
+def _company(assembly: Assembly) -> str:
+    from triptych.core.config.errors import ConfigError
+
+    try:
+        reason = assembly.alone_because()
+    except ConfigError:
+        return "none, because a cache cannot be made; triptych check says which"
+    if reason is None:
+        return f"a step is one run for up to {assembly.spec.session.max_batch} of them"
+    return f"they take turns, because {reason}"
 
 
 def spoken(part: Part) -> str:
@@ -96,6 +110,7 @@ def lines_of(flow: Flow) -> Iterator[str]:
         yield from _step_lines(step)
     yield f"{flow.logits_from}'s logits -> {' -> '.join(flow.sampler)} -> token"
     yield f"strategy: {flow.strategy}; it ends with {flow.stop}"
+    yield f"several requests at once: {flow.company}"
 
 
 def _step_lines(step: Step) -> Iterator[str]:

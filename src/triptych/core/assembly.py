@@ -125,6 +125,16 @@ class Assembly:
         parts = self.spec.sampler
         check_chain(self.spec.strategy.make(), parts, [part.make() for part in parts])
 
+    def alone_because(self) -> str | None:
+        """Why generations will not be forwarded together; None where they will.
+
+        Raises ConfigError as `check_caches` does.
+        """
+        from triptych.core.batched_step import why_alone
+
+        caches = self._make_caches(lambda _: reserve)
+        return why_alone(self.wiring, caches, self.spec.session.max_batch)
+
     def check_caches(self) -> None:
         """Raises ConfigError where a policy cannot make a cache of its stage's tensors."""
         self._make_caches(lambda _: reserve)

@@ -27,11 +27,11 @@ _FILLS = {"visual_index": -1}
 """What a row without a sequence is fed, where it is not 0: no visual row."""
 
 
-def why_alone(wiring: Wiring, caches: Mapping[str, Cache[Any]]) -> str | None:
-    """Why sequences cannot be forwarded together through these stages; None where they can.
+def why_alone(wiring: Wiring, caches: Mapping[str, Cache[Any]], rows: int) -> str | None:
+    """Why no two sequences are forwarded together through these stages; None where they are.
 
     What the stages declare decides: each SPAN port of tokens has a B axis, each cache is a pool
-    whose tensors are shared and not grown.
+    whose tensors are shared and not grown. rows: how many may be, as the file says.
     """
     places: dict[str, int] = {}
     for wired in wiring.span:
@@ -46,7 +46,7 @@ def why_alone(wiring: Wiring, caches: Mapping[str, Cache[Any]]) -> str | None:
             axis = read.batch_axis
             if axis is not None and places.setdefault(read.port.name, axis) != axis:
                 return f"{read.port.name} is read with B in two places"
-    return None
+    return "session.max_batch is 1" if rows == 1 else None
 
 
 def _cache_alone(wired: Wired, cache: object) -> str | None:

@@ -65,10 +65,8 @@ class Executor:
         feeds = Feeds(self.wiring.sizes)
         self._input = InputPhase(self.wiring, self.offers, feeds, self.features)
         self._span = SpanPhase(self.wiring, self.caches, feeds, self.shown)
-        self.alone_because = why_alone(self.wiring, self.caches)
+        self.alone_because = why_alone(self.wiring, self.caches, self.rows)
         """Why no two sequences are forwarded together; None where they are."""
-        if self.rows == 1:
-            self.alone_because = self.alone_because or "session.max_batch is 1"
         self._step = BatchedStep(self.wiring, self.caches, feeds, self.shown)
         # What is rounded on its way into a cache is exact for the slice that it came with alone.
         self.exact = self.exact and all(
