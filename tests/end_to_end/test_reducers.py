@@ -111,11 +111,11 @@ def test_prefixes_change_no_token_of_pruned_prompts(name, chunk):
 
 @pytest.mark.parametrize("strategy", ["autoregressive", "prompt_lookup", "beam_search"])
 def test_a_reply_says_how_many_visual_tokens_were_kept(strategy):
-    asked = triptych.Request("Hi", images=PICTURES[:2])
+    asked = triptych.Request("Describe this image.", images=PICTURES[:2])
     pipe = pipeline(("token_norm", 0.25), strategy=strategy, prefix_cache=True)
     kept = len(pipe.run_until("image_features", asked))
     for _ in range(2):
-        usage = pipe.generate(asked, max_new_tokens=4).usage
+        usage = pipe.generate(asked, max_new_tokens=24).usage
         assert (usage.image_tokens_kept, usage.prompt_tokens > usage.image_tokens) == (kept, True)
     assert kept < 0.3 * usage.image_tokens
     whole = pipeline().generate(asked, max_new_tokens=4).usage

@@ -28,7 +28,7 @@ class RunningGeneration:
     """The `Generation` that strategies are given.
 
     pieces: text that is certain and that nobody has read yet.
-    cached_tokens, image_tokens_kept: of the prompt, known when it has ended.
+    cached_tokens, image_tokens_kept: of the prompt; the former is known when it has ended.
     """
 
     def __init__(  # noqa: PLR0913  # all that a request comes with

@@ -321,7 +321,6 @@ class Pipeline:
         def release() -> None:
             # Before it goes on elsewhere.
             generation.cached_tokens = sequence.reused
-            generation.image_tokens_kept = sequence.visual_rows
             if watch is None:
                 self._prefixes.end(sequence, owned=not own)
             else:

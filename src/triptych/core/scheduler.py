@@ -383,6 +383,8 @@ class Scheduler:
             generation = job.generation
             if logits is not None and generation.prefill_seconds is None:
                 generation.prefill_seconds = generation.clock.forward
+                # Now: a strategy may go on in other sequences.
+                generation.image_tokens_kept = generation.sequence.visual_rows
             self._ask(job, logits)
         except Exception as error:  # noqa: BLE001 - raised to whoever waits for this job
             self._fail(job, error)
