@@ -43,6 +43,23 @@ def test_a_known_effect_is_found_and_none_is_not():
         assert (found.items, found.clusters) == (300, 100)
 
 
+def test_the_memory_of_one_process_is_one_draw_whatever_it_answered():
+    memory = ScoreKind("peak", "peak_memory", measures="memory", lower_is_better=True)
+    random = np.random.default_rng(0)
+    questions = tuple(Question(f"{number}", "?", "!", task="one") for number in range(40))
+    runs = tuple(
+        Run(arm, question.id, 0, text="", scores={"peak": process + random.normal(0, 0.1)})
+        for arm, process in (("base", 128.0), ("twin", 129.2))
+        for question in questions
+    )
+    comparison = compare(Results((Arm("base"), Arm("twin")), (memory,), questions, runs), **QUICK)
+    found = comparison.difference("twin", "peak")
+    assert found.estimate.mean == pytest.approx(1.2, abs=0.1)
+    assert (found.estimate.low, found.p, found.corrected, found.bootstrap) == (None,) * 4
+    assert found.verdict == "unsure"
+    assert comparison.level("twin", "peak").estimate.low is None
+
+
 def test_sweeps_without_an_effect_are_false_alarms_as_often_as_alpha_says(monkeypatch):
     # Holm's correction in statsmodels ends with one; hundreds take half a minute.
     monkeypatch.setattr(gc, "collect", lambda: 0)

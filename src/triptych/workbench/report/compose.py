@@ -273,6 +273,11 @@ def _method(results: Results, comparison: Comparison) -> Iterator[str]:
         f"Intervals at {percent(1 - method.alpha)} are cluster-robust (CR1), with Student's t on "
         f"clusters - 1 degrees of freedom; a question without a cluster is one by itself."
     )
+    if any(score.measures == "memory" for score in results.scores):
+        yield (
+            "Memory has no interval and no p value: all answers of an arm come from one process, "
+            "and two processes of the same arm differ, too."
+        )
     if clusters < FEW_CLUSTERS:
         yield f"There are only {clusters} clusters: intervals and p values are rough."
     yield (

@@ -67,6 +67,9 @@ class _Score:
         self.values = scores_of(results, score.name)
         self.binary = bool(np.isin(self.values[np.isfinite(self.values)], (0.0, 1.0)).all())
         self.clusters = clusters_of(results.questions)
+        if score.measures == "memory":
+            # All answers of an arm come from one process, whose memory is a single draw.
+            self.clusters = np.zeros_like(self.clusters)
         tasks = np.array([question.task or "" for question in results.questions])
         self.parts: dict[str | None, Mask] = {None: np.ones(len(tasks), np.bool_)}
         self.parts |= {task: tasks == task for task in tasks_of(results.questions)}
