@@ -19,6 +19,7 @@ FLAGS = {
     "run": f"--text --image --video --system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --no-stream --json "
     "--logprobs --tap --record --replay --replay-ports --from --verbose --debug",
     "chat": f"--system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --verbose --debug",
+    "ablate": "--out --dry-run --limit --engine --workers --plugin --allow-outside --debug",
     "batch": f"--engine --workers {SAMPLING_FLAGS} {PIPELINE_FLAGS} --logprobs --debug",
     "export": "--precision --recipe --family --max-file-size --kv-cache --calibration --layout "
     "--drop-deepstack --expose --split-decoder --plugin --debug",
@@ -29,7 +30,7 @@ FLAGS = {
     "--debug",
     "diff": "--tolerance --port --json --debug",
     "plugins": "--plugin --json --debug",
-    "schema": "--plugin --debug",
+    "schema": "--sweep --plugin --debug",
     "bench": "--only --picture --prefill --context --sequences --new-tokens --repeat --restarts "
     f"--threads --against --python --json --markdown --plot --debug {PIPELINE_FLAGS}",
     "doctor": "--json --debug",
