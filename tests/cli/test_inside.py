@@ -267,3 +267,16 @@ def test_a_trace_of_a_question_of_ones_own(triptych, tiny_pipeline):
     done = triptych("show", tiny_pipeline, "--trace", "--text", "Hello", "--max-new-tokens", 1)
     assert done.out.startswith("Hello\n")
     assert "vision_encoder" not in done.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--text", "Hello"], "--text, --image and --max-new-tokens are of --trace; give that"),
+        (["--trace", "--mermaid"], "--trace shows one run; ask for --mermaid or --digests without"),
+    ],
+)
+def test_flags_that_would_be_ignored_are_refused(triptych, tiny_pipeline, flags, message):
+    done = triptych("show", tiny_pipeline, *flags)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err

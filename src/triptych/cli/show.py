@@ -12,11 +12,15 @@ from triptych.cli import arguments as args
 from triptych.cli.opening import Changes
 from triptych.cli.reporting import reporting
 from triptych.cli.terminal import Waiting
+from triptych.core.errors import InputError
 
 if TYPE_CHECKING:
     from triptych.core.config.spec import PipelineSpec
 
 TRACE = "One run"
+
+LENGTH = 16
+"""Tokens of a traced reply at the most."""
 
 EXAMPLES = args.examples(
     ("What does the built-in model do?", "triptych show"),
@@ -82,14 +86,14 @@ def show(  # noqa: PLR0913  # one parameter per flag
         ),
     ] = None,
     max_new_tokens: Annotated[
-        int,
+        int | None,
         typer.Option(
             metavar="N",
             min=1,
-            help="With --trace: the longest reply, in tokens.",
+            help="With --trace: the longest reply, in tokens (default: 16).",
             rich_help_panel=TRACE,
         ),
-    ] = 16,
+    ] = None,
     set_: args.Set = None,
     insert: args.Insert = None,
     replace: args.Replace = None,
@@ -109,10 +113,14 @@ def show(  # noqa: PLR0913  # one parameter per flag
     with reporting(debug=debug):
         changes = Changes(set_, insert, replace, remove, plugin, allow_outside)
         if trace or trace_json:
+            if mermaid or digests:
+                raise InputError("--trace shows one run; ask for --mermaid or --digests without it")
             from triptych.cli.trace import show_trace
 
-            show_trace(pipeline, changes, text, image or [], max_new_tokens, trace_json)
+            show_trace(pipeline, changes, text, image or [], max_new_tokens or LENGTH, trace_json)
             return
+        if text is not None or image or max_new_tokens:
+            raise InputError("--text, --image and --max-new-tokens are of --trace; give that, too")
         with Waiting(f"resolving {pipeline}"):
             from triptych.cli.flow import flow_of, lines_of
             from triptych.cli.mermaid import drawing

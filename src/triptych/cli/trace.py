@@ -52,7 +52,7 @@ def show_trace(
         asked = text or (ABOUT_A_PICTURE if shown else QUESTION)
         loaded = Pipeline(spec, assembly=assembly)
         # A first run takes memory that later ones find.
-        loaded.generate(asked, images=shown, max_new_tokens=2, no_sample=True)
+        loaded.generate(asked, images=shown, max_new_tokens=2)
         trace = Trace()
         reply = loaded.generate(asked, images=shown, max_new_tokens=max_new_tokens, observer=trace)
     if file is not None:
