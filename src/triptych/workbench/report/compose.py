@@ -194,7 +194,8 @@ def _score(results: Results, comparison: Comparison, score: ScoreKind) -> Table:
         note += ". Questions: how many, in how many clusters."
     elif samples:
         questions, _, clusters = samples[0].partition(" in ")
-        note += f": {questions} questions{clusters and f' in {clusters} clusters'}."
+        ones = "cluster" if clusters == "1" else "clusters"
+        note += f": {questions} questions{clusters and f' in {clusters} {ones}'}."
     if binary:
         note += " McNemar: in brackets, answers that only the arm, and only the base got right."
     return Table(f"{score.name} ({direction(score)})", tuple(header), tuple(rows), note=note)
