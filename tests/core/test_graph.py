@@ -125,6 +125,14 @@ def test_auto_is_as_many_threads_as_cores_that_may_be_used():
     assert 1 <= cpu_threads() <= 16
 
 
+@pytest.mark.parametrize(("said", "threads"), [("3", 3), ("24", 24), ("", None), ("many", None)])
+def test_auto_is_what_an_environment_variable_says(monkeypatch, said, threads):
+    monkeypatch.delenv("TRIPTYCH_THREADS", raising=False)
+    unsaid = cpu_threads()
+    monkeypatch.setenv("TRIPTYCH_THREADS", said)
+    assert cpu_threads() == (threads or unsaid)
+
+
 # Loading
 
 

@@ -9,9 +9,11 @@ import time
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.workbench import sweeps
 from triptych import InputError
 from triptych.core.catalog import Catalog
 from triptych.core.config.load import load_spec
@@ -22,6 +24,7 @@ from triptych.workbench.engines.ray import (
     RayEngine,
     _Answering,
     _Feed,
+    _next,
     _pickled,
     _unpickled,
 )
@@ -30,9 +33,14 @@ from triptych.workbench.extra import MissingExtra
 from triptych.workbench.lines.asking import Asking
 from triptych.workbench.lines.batch import Batch
 from triptych.workbench.lines.question import Reading
+from triptych.workbench.runs.exports import write_results
+from triptych.workbench.runs.store import Store
 
 # Ray's own warnings of what it will change, and of what it leaves to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+LONG = pytest.mark.external
+"""Of what takes long: that a worker that is killed is replaced, one test of all times shows."""
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +103,7 @@ def test_every_worker_begins_once_and_tasks_are_drawn_when_they_are_needed(clust
     assert sorted({pid for _, _, pid in found}) == sorted(workers(tmp_path))
 
 
+@LONG
 def test_a_worker_that_is_killed_loses_nothing_and_repeats_nothing(cluster, tmp_path):
     results = RayEngine(workers=2).run(Doubling(tmp_path, slow=0.005), range(500))
     found = [next(results) for _ in range(100)]
@@ -118,9 +127,17 @@ def test_tasks_that_end_one_worker_after_the_other_are_told_of(cluster, tmp_path
     assert "3 workers ended, one after the other" in str(_unpickled(refused))
 
 
-def test_what_opening_a_worker_raises_is_raised(cluster, tmp_path):
+def test_what_opening_a_worker_raises_is_raised(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRIPTYCH_THREADS", "2")
+    worker = _Answering(_pickled(Doubling(tmp_path, refuses=True)), None, cpus=1)
+    [answered] = worker({"number": [0], "tasks": [_pickled([])]})["results"]
     with pytest.raises(InputError, match="there is no model here"):
-        list(RayEngine(workers=1).run(Doubling(tmp_path, refuses=True), range(3)))
+        _next(iter([(0, _unpickled(answered))]))
+
+
+def test_an_end_before_all_is_answered_is_told():
+    with pytest.raises(EngineError, match="Ray ended before all tasks were answered"):
+        _next(iter([]))
 
 
 def test_without_tasks_nobody_begins(cluster, tmp_path):
@@ -132,7 +149,7 @@ def test_without_tasks_nobody_begins(cluster, tmp_path):
 class Watched:
     """A recipe that notes who opens it."""
 
-    recipe: Asking
+    recipe: Any
     folder: Path
 
     def open(self):
@@ -177,6 +194,49 @@ def test_a_batch_has_the_same_records_as_on_the_local_engine_though_a_worker_is_
     assert len(workers(tmp_path)) == 3
     assert written == local
     assert "there is no such file" in written[7]["error"]
+
+
+@dataclass
+class WatchedEngine:
+    """Two workers, which note that they began."""
+
+    folder: Path
+    elsewhere = True
+
+    def run(self, recipe, tasks):
+        return RayEngine(workers=2).run(Watched(recipe, self.folder), tasks)
+
+
+SWEEP = """\
+format: 1
+data: {local/few: {count: 16, pictures: true, broken: [3]}}
+metrics: [local/slow, local/as_base]
+matrix: {sampler.temperature: [0.7, 2.0]}
+include: [{name: half, insert: {"after mrope": {token_norm: 0.5}}}]
+seeds: [0, 1]
+"""
+
+
+@LONG
+def test_a_sweep_has_the_same_results_as_on_the_local_engine_though_a_worker_is_killed(
+    cluster, tmp_path
+):
+    asked = sweeps.read(tmp_path, SWEEP)
+    with Store(tmp_path / "local") as store:
+        asked.run(store, LocalEngine())
+        write_results(store, tmp_path / "local.csv")
+    killed = []
+
+    def progress(done, total):
+        if done > total // 3 and not killed:
+            killed.append(workers(tmp_path)[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    with Store(tmp_path / "ray") as store:
+        asked.run(store, WatchedEngine(tmp_path), name="ray", progress=progress)
+        write_results(store, tmp_path / "ray.csv")
+    assert len(workers(tmp_path)) == 3
+    assert (tmp_path / "ray.csv").read_bytes() == (tmp_path / "local.csv").read_bytes()
 
 
 def test_without_ray_the_engine_says_what_to_install(monkeypatch):
