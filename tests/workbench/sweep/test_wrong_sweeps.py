@@ -123,6 +123,11 @@ WRONG = {
         "sampler",
         "add '- draw' (random) or '- greedy'",
     ),
+    "chain_of_another_strategy": (
+        GOOD + "matrix: {strategy: [beam_search], sampler: [[draw]]}",
+        "4:",
+        "beam_search",
+    ),
     "seed_text": (GOOD + "seeds: [0, one]", "4:12: seeds[1]", "whole number of at least 0"),
     "no_seed": (GOOD + "seeds: []", "4:8: seeds", "as in [0, 1, 2]"),
     "no_repeat": (GOOD + "repeats: 0", "4:10: repeats", "at least 1"),

@@ -163,7 +163,7 @@ def _checked(draft: _Draft, sweep: Sweep, catalog: Catalog, *, allow_outside: bo
             remove=draft.remove,
             allow_outside=allow_outside,
         )
-        assemble(spec).check_caches()
+        assemble(spec).check_chain()
     except ConfigError as error:
         if error.where.source == source:
             raise
