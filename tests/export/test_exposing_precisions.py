@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import onnx
 import pytest
 
 import triptych
+from tests.conftest import SPECIAL, write_byte_processor
+from tests.export.checkpoints import random_checkpoint
+from tests.export.qwen3_vl_moe.checkpoints import MOE_SHAPES
 from triptych.core.graph_cut import cut_outputs
 from triptych.core.graph_header import read_header
 from triptych.export import export_checkpoint
@@ -110,3 +114,17 @@ def test_a_split_decoder_tells_what_the_whole_one_tells(exports):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     return export_checkpoint(SKETCH, tmp_path_factory.mktemp("whole") / "open", expose=EVERYTHING)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
+def test_rounded_experts_are_looked_into_and_split_as_well(precision, tmp_path):
+    shape = replace(MOE_SHAPES["two of eight experts"], vocabulary=256 + len(SPECIAL))
+    checkpoint = random_checkpoint(tmp_path / "checkpoint", shape=shape)
+    write_byte_processor(checkpoint)
+    options = {"precision": precision, "expose": "hidden:all,attention:all"}
+    whole = triptych.load(export_checkpoint(checkpoint, tmp_path / "whole", **options))
+    split = triptych.load(export_checkpoint(checkpoint, tmp_path / "split", **options, split=1))
+    for port in ("hidden.0", "attention.1", "hidden.1"):
+        ours, theirs = (pipe.run_until(port, "Hello there") for pipe in (split, whole))
+        assert np.isfinite(theirs).all()
+        assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max(), port

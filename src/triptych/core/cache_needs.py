@@ -77,12 +77,13 @@ def find_shown(
         raise ConfigError(part.place("cache"), cause, exit_code=1) from error
     missing = [port for port in needed if port not in there]
     if missing:
+        hint = remedy(*missing)
         raise ConfigError(
             part.place("cache"),
             f"{name} needs {missing[0]!r}, which neither {part.label} nor a stage before it writes",
-            nearest=nearest(missing[0], there),
+            nearest=None if hint else nearest(missing[0], there),
             known=sorted(there),
-            hint=remedy(*missing),
+            hint=hint,
         )
     return tuple(there[port] for port in needed)
 

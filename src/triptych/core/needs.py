@@ -133,12 +133,13 @@ def find_needed(part: Part, names: Iterable[str], wiring: Wiring) -> list[Port]:
         port = written.get(name)
         if port is None:
             cause = f"{part.name} needs {name!r}, which no stage writes for each span"
+            hint = remedy(*[one for one in names if one not in written])
             raise ConfigError(
                 part.where,
                 cause,
-                nearest=nearest(name, written),
+                nearest=None if hint else nearest(name, written),
                 known=sorted(written),
-                hint=remedy(*[one for one in names if one not in written]),
+                hint=hint,
             )
         if not set(ROW_AXES) & set(port.axes):
             cause = f"{part.name} needs {port}, which has no row for each token (no axis S or R)"

@@ -367,3 +367,17 @@ def test_overrides_are_no_text(load):
 def test_threads_have_a_bound(load):
     with pytest.raises(ConfigError, match="1024 or less"):
         load(overrides={"session.threads": 100_000})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"remove": ["sampler.draw"]}, "the chain has no chooser"),
+        ({"overrides": {"sampler": []}}, "overrides['sampler']: sampler: the chain has no chooser"),
+        ({"overrides": {"stages": []}}, "overrides['stages']: stages: a pipeline has at least one"),
+    ],
+)
+def test_what_a_change_emptied_is_the_changes_fault(load, change, message):
+    with pytest.raises(ConfigError) as error:
+        load(**change)
+    assert message in str(error.value)

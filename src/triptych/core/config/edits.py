@@ -79,10 +79,12 @@ class Edits:
     def apply(self, draft: Draft, builder: Builder) -> None:
         """Change the draft. Raises ConfigError, which names the flag or keyword."""
         for label in [self.remove] if isinstance(self.remove, str) else self.remove:
+            name, where = label, self._where("remove", str(label))
             if isinstance(label, Node):
-                _remove(draft, label.value, label.where)
-            else:
-                _remove(draft, label, self._where("remove", label))
+                name, where = label.value, label.where
+            _remove(draft, name, where)
+            draft.places |= {} if draft.sampler else {"sampler": replace(where, path="sampler")}
+            draft.places |= {} if draft.stages else {"stages": replace(where, path="stages")}
         for one in _several(self.replace):
             for where, label, node in self._pairs("replace", one):
                 _replace(draft, label, node, where)
