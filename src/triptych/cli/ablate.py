@@ -169,12 +169,13 @@ def _run(asked: Ablation, out: Path, engine: str, workers: int | None) -> None:
         with Waiting(f"writing {out}"):
             write_all(store, out)
             results = store.results()
-            from triptych.workbench.report import table, write
+            from triptych.cli.ablation_table import ablation_table
+            from triptych.workbench.report import write
             from triptych.workbench.statistics.compare import compare
 
             comparison = compare(results)
             write(results, out, comparison)
-        table_console().print(table(results, comparison))
+        table_console().print(ablation_table(results, comparison))
         remark(f"{counting.said}; see {out / 'report.html'}")
 
 

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from tests.workbench.synthetic import made, picture
-from triptych.workbench.report import table, write
-from triptych.workbench.report.numbers import MINUS
+from triptych.cli.ablation_table import ablation_table
+from triptych.workbench.report import write
 from triptych.workbench.statistics import compare
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)> | [x](http://evil) `{{ 7*7 }}`'
@@ -120,7 +120,7 @@ def test_hostile_text_is_shown_and_does_nothing(results, tmp_path):
         if HOSTILE[:10] in line.replace("\\", "") and line.startswith("|"):
             assert len(re.findall(r"(?<!\\)\|", line)) >= 3
     said = Console(file=io.StringIO(), width=200)
-    said.print(table(hostile))
+    said.print(ablation_table(hostile, compare(hostile, resamples=99)))
     assert "[x](http://evil)" in said.file.getvalue().replace("\n", "")
 
 
@@ -180,12 +180,3 @@ def test_the_summary_has_a_row_for_each_arm_score_and_task(results, folder):
     assert (row["paired"], row["unpaired"], row["failures"]) == ("118", "2", "4")
     base = next(row for row in rows if row["arm"] == "base")
     assert base["difference"] == ""
-
-
-def test_the_terminal_has_every_arm_under_every_score(results):
-    console = Console(file=io.StringIO(), width=120)
-    console.print(table(results))
-    said = console.file.getvalue()
-    assert said.count("min_p") >= 2
-    assert "p (Holm)" in said
-    assert f"exact_match: Worse: hot by {MINUS}0." in said

@@ -1,4 +1,4 @@
-"""A report as one table for the terminal."""
+"""What an ablation found as one table for the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from triptych.workbench.report.compose import CORRECTIONS, MARKS, compose, digit
 from triptych.workbench.report.model import Verdict
 from triptych.workbench.report.numbers import NOTHING, chance, percent, plain, signed, span
 from triptych.workbench.results import Results
-from triptych.workbench.statistics.compare import compare
 from triptych.workbench.statistics.comparison import Comparison
 
 STYLES: Mapping[Verdict, str] = {
@@ -24,9 +23,8 @@ STYLES: Mapping[Verdict, str] = {
 }
 
 
-def table(results: Results, comparison: Comparison | None = None) -> RenderableType:
+def ablation_table(results: Results, comparison: Comparison) -> RenderableType:
     """Every arm and score: its mean, how it differs from the base, and how sure that is."""
-    comparison = comparison or compare(results)
     report = compose(results, comparison)
     sure, correction = (
         percent(1 - comparison.method.alpha),
