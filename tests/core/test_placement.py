@@ -14,6 +14,7 @@ from triptych.core.device import Device, copy_rows, reserve_on
 from triptych.core.errors import InputError
 from triptych.core.pipeline import load
 from triptych.core.placement import NEVER, ON_READ, REWRITTEN, TO_DEVICE, TO_HOST
+from triptych.recording import Recorder, Recording, Replay, compare
 
 PROVIDER = "CPUExecutionProvider"
 PRETENDED = Device("cuda", "cpu", PROVIDER)
@@ -138,6 +139,29 @@ def test_strategies_that_go_back_and_fork_give_the_same(copied, monkeypatch, str
 
 def test_what_runs_until_a_port_is_given_as_numpy(copied):
     assert type(sketch().run_until("inputs_embeds", "Hi")) is np.ndarray
+
+
+def test_what_is_recorded_on_a_device_is_what_a_cpu_records_and_plays_back(
+    copied, monkeypatch, picture, tmp_path
+):
+    asked = {"images": [picture], **LONG}
+    there = sketch().generate("What is here?", observer=Recorder(tmp_path / "gpu"), **asked)
+    monkeypatch.delitem(devices.DEVICES, PROVIDER)
+    sketch().generate("What is here?", observer=Recorder(tmp_path / "cpu"), **asked)
+    assert compare(Recording(tmp_path / "gpu"), Recording(tmp_path / "cpu")).same
+    for ports in (["image_features", "deepstack_features"], ["inputs_embeds", "deepstack_embeds"]):
+        replay = Replay(tmp_path / "gpu", ports=ports)
+        assert sketch().generate("What is here?", observer=replay, **asked).tokens == there.tokens
+
+
+def test_a_device_is_given_what_was_recorded_elsewhere(copied, monkeypatch, picture, tmp_path):
+    asked = {"images": [picture], **LONG}
+    with monkeypatch.context() as here:
+        here.delitem(devices.DEVICES, PROVIDER)
+        said = sketch().generate("What is here?", observer=Recorder(tmp_path / "cpu"), **asked)
+    for ports in (["image_features", "deepstack_features"], ["inputs_embeds", "deepstack_embeds"]):
+        replay = Replay(tmp_path / "cpu", ports=ports)
+        assert sketch().generate("What is here?", observer=replay, **asked).tokens == said.tokens
 
 
 def test_a_window_is_refused_where_rows_cannot_be_moved(copied, tmp_path):
