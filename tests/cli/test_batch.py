@@ -169,7 +169,7 @@ def test_what_changes_a_pipeline_changes_it_here(triptych, file, out, tmp_path):
 
 
 def test_the_same_command_goes_on_where_the_output_ends(triptych, file, out):
-    write(file, *({"text": f"Say {n}"} for n in range(12)))
+    write(file, "", *({"text": f"Say {n}"} for n in range(12)))
     triptych("batch", file, out, "--temperature", 2)
     whole, expected = out.read_bytes(), said(out)
     for lines, torn in ((0, b""), (5, b""), (5, b'{"line": 6, "te'), (11, b"{"), (12, b"")):
@@ -266,7 +266,7 @@ def test_more_at_once_may_be_asked_when_it_goes_on(triptych, file, out):
 
 def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing(triptych, file, tmp_path):
     lines = [{"text": f"Say {n}", "id": f"q{n}"} for n in range(300)]
-    write(file, *lines, "{", {"text": "The end"})
+    write(file, *lines[:99], "", *lines[99:], "{", {"text": "The end"})
     whole, killed = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
     flags = ("--temperature", "2", "--max-new-tokens", "6")
     assert triptych("batch", file, whole, *flags).code == 3
