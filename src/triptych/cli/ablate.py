@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from triptych.cli import arguments as args
-from triptych.cli.counting import Counting
+from triptych.cli.progress import Progress
 from triptych.cli.reporting import reporting, warn
 from triptych.cli.terminal import Waiting, remark, table_console
 from triptych.core.errors import InputError
 
 if TYPE_CHECKING:
     from triptych.workbench.runs.ablation import Ablation
+    from triptych.workbench.runs.store import Store
 
 WHAT = "What is run"
 
@@ -159,12 +160,15 @@ def _run(asked: Ablation, out: Path, engine: str, workers: int | None) -> None:
     require_extra("the report of an ablation needs")
     chosen = engine_named(engine, workers=workers)
     with Store(out) as store:
-        with Counting("runs") as counting:
+        with Progress("runs") as progress:
+
+            def follow(done: int, total: int) -> None:
+                progress.show(f"{done:,} of {total:,} runs are done", done, total)
+
             try:
-                asked.run(store, chosen, name=engine, progress=counting.update)
+                asked.run(store, chosen, name=engine, progress=follow)
             except KeyboardInterrupt:
-                counting.stop()
-                remark(f"stopped; {counting.said}, and the same command goes on")
+                remark(f"stopped; {_said(asked, store)}, and the same command goes on")
                 raise
         with Waiting(f"writing {out}"):
             write_all(store, out)
@@ -176,7 +180,13 @@ def _run(asked: Ablation, out: Path, engine: str, workers: int | None) -> None:
             comparison = compare(results)
             write(results, out, comparison)
         table_console().print(ablation_table(results, comparison))
-        remark(f"{counting.said}; see {out / 'report.html'}")
+        remark(f"{_said(asked, store)}; see {out / 'report.html'}")
+
+
+def _said(asked: Ablation, store: Store) -> str:
+    """How far an ablation is."""
+    total = store.count("items") * asked.runs_per_item
+    return f"{store.count('runs'):,} of {total:,} runs are done"
 
 
 def _duration(seconds: float) -> str:

@@ -41,10 +41,11 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def show(self, text: str, done: int) -> None:
-        """Say what is done, in words and in units."""
+    def show(self, text: str, done: int, total: int | None = None) -> None:
+        """Say what is done, in words and in units, and of how many, if that is known by now."""
+        self._total = self._total if total is None else total
         if self._bar is not None:
-            self._bar.update(self._task, description=text, completed=done)
+            self._bar.update(self._task, description=text, completed=done, total=self._total)
         elif time.monotonic() - self._logged >= LOGGED:
             self._logged = time.monotonic()
             part = f" ({done / self._total:.0%})" if self._total else ""
