@@ -15,7 +15,15 @@ from triptych.workbench.report.numbers import (
 
 @pytest.mark.parametrize(
     ("values", "decimals"),
-    [([0.842, 0.1], 3), ([57.1, 3.0], 1), ([12_345.0], 0), ([0.00031], 6), ([], 3), ([0.0], 3)],
+    [
+        ([0.842, 0.1], 3),
+        ([1.5], 3),
+        ([57.1, 3.0], 2),
+        ([12_345.0], 0),
+        ([0.00031], 6),
+        ([], 3),
+        ([0.0], 3),
+    ],
 )
 def test_the_largest_value_says_how_many_decimals(values, decimals):
     assert decimals_for(values) == decimals

@@ -66,7 +66,9 @@ def changes_of(changes: Mapping[str, Any]) -> str:
 def digits_of(comparison: Comparison, score: ScoreKind) -> int:
     """Decimals with which all numbers of a score are written."""
     return decimals_for(
-        level.estimate.mean for level in comparison.levels if level.score.name == score.name
+        level.estimate.mean
+        for level in comparison.levels
+        if level.score.name == score.name and level.task is None
     )
 
 

@@ -13,11 +13,12 @@ TINY = 0.0001
 
 
 def decimals_for(values: Iterable[float]) -> int:
-    """Digits after the point that give the largest of the values three or four figures."""
+    """Digits after the point: three figures of the largest value, four where it is above 1."""
     largest = max((abs(value) for value in values), default=0.0)
     if largest == 0:
         return FIGURES
-    return max(0, FIGURES - math.ceil(math.log10(largest)))
+    figures = FIGURES + (largest > 1)
+    return max(0, figures - math.ceil(math.log10(largest)))
 
 
 def plain(value: float | None, decimals: int) -> str:
