@@ -4,6 +4,7 @@ import socket
 import sys
 from io import BytesIO
 
+import datasets
 import pytest
 from PIL import Image
 
@@ -11,8 +12,6 @@ import triptych
 from triptych import InputError
 from triptych.plugins.datasets.hf_dataset import HFDataset
 from triptych.testing import check_dataset
-
-datasets = pytest.importorskip("datasets")
 
 COLOURS = ["red", "green", "blue"]
 
