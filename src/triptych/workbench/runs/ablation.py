@@ -253,8 +253,9 @@ class Ablation:
     def _missing(self, store: Store, item: Item, cells: Sequence[Cell]) -> Iterator[Task]:
         done = store.done(item.id)
         base = self.plans[0].name
+        copies = dict(self.computed)
         for cell in cells:
-            if cell._replace(item=item.id) in done:
+            if all(one._replace(item=item.id) in done for one in (cell, *copies[cell])):
                 continue
             tokens = None
             if self.needs_base and cell.arm != base:
