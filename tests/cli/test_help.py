@@ -21,8 +21,8 @@ FLAGS = {
     "chat": f"--system {SAMPLING_FLAGS} {PIPELINE_FLAGS} --verbose --debug",
     "ablate": "--out --dry-run --limit --engine --workers --plugin --allow-outside --debug",
     "batch": f"--engine --workers {SAMPLING_FLAGS} {PIPELINE_FLAGS} --logprobs --debug",
-    "export": "--precision --recipe --family --max-file-size --kv-cache --calibration --layout "
-    "--drop-deepstack --expose --split-decoder --plugin --debug",
+    "export": "--precision --recipe --family --max-file-size --kv-cache --prompts "
+    "--calibration --layout --drop-deepstack --expose --split-decoder --plugin --debug",
     "import": "--out --suffix --debug",
     "verify": "--against --html --steps --plugin --json --debug",
     "check": f"{PIPELINE_FLAGS} --debug",
