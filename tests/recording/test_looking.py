@@ -1,6 +1,8 @@
 """Looking at ports without writing them: taps, traces, and observers of one's own."""
 
+import gc
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -142,3 +144,19 @@ def test_a_chrome_trace_has_complete_events_in_microseconds(pipe):
     assert {event["args"]["name"] for event in events if event["ph"] == "M"} == {"INPUT", "SPAN"}
     last = runs[-1]
     assert last["ts"] + last["dur"] < trace.seconds * 1e6
+
+
+def test_a_tap_keeps_no_beam_that_was_dropped(load):
+    pipe = load("strategy: {beam_search: {width: 3}}\nsampler: [greedy]\n")
+    sequences = weakref.WeakSet()
+
+    class Beams(Tap):
+        def saw(self, moment, written):
+            super().saw(moment, written)
+            sequences.add(moment.sequence)
+
+    tap = Beams(["logits"])
+    pipe.generate("1 2", max_new_tokens=12, observer=tap)
+    gc.collect()
+    assert len({seen.step for seen in tap.seen}) > 2
+    assert len(sequences) <= 3

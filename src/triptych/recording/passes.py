@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 
 from triptych.core.observer import CORE, Moment
 from triptych.core.ports import When
-from triptych.core.sequence import Sequence
 from triptych.core.wired import Wiring
 from triptych.recording.index import Item, Pass
+from triptych.recording.numbering import Numbering
 
 
 class Passes:
@@ -19,7 +19,7 @@ class Passes:
             wired.label: place for place, wired in enumerate(wiring.stages)
         }
         self._prompt = prompt
-        self._sequences: list[Sequence] = []
+        self._sequences = Numbering()
         self._last: tuple[int, When, int] | None = None
         self._count = 0
         self.now: Pass | None = None
@@ -31,7 +31,7 @@ class Passes:
 
     def enter(self, moment: Moment) -> tuple[Pass, bool]:
         """The pass of a moment, and whether it is a new one."""
-        sequence = self._number(moment.sequence)
+        sequence = self._sequences.of(moment.sequence)
         place = self._order.get(moment.writer, -1)
         before = self._last
         new = (
@@ -60,10 +60,3 @@ class Passes:
             source,
             tuple(Item(item.kind, item.digest, len(item.at)) for item in moment.media),
         )
-
-    def _number(self, sequence: Sequence) -> int:
-        for number, known in enumerate(self._sequences):
-            if known is sequence:
-                return number
-        self._sequences.append(sequence)
-        return len(self._sequences) - 1

@@ -35,6 +35,7 @@ class Recording:
         self.passes: list[Pass] = []
         self.tensors: list[Tensor] = []
         self._files: dict[str, Mapping[str, Array]] = {}
+        self._places: dict[tuple[Any, ...], dict[Token, tuple[Tensor, int, int]]] = {}
         for number, said in enumerate(self._lines()):
             self._take(number, said)
 
@@ -108,7 +109,7 @@ class Recording:
 
     def writers(self, port: str) -> list[str]:
         """Who wrote a port, in their order."""
-        return list(dict.fromkeys(tensor.writer for tensor in self.tensors if tensor.port == port))
+        return self._writers.get(port, [])
 
     def array(self, tensor: Tensor) -> Array:
         """What was written. Raises RecordingError for a file that is missing or damaged."""
@@ -194,8 +195,11 @@ class Recording:
         return self._places[key]
 
     @cached_property
-    def _places(self) -> dict[tuple[Any, ...], dict[Token, tuple[Tensor, int, int]]]:
-        return {}
+    def _writers(self) -> dict[str, list[str]]:
+        found: dict[str, dict[str, None]] = {}
+        for tensor in self.tensors:
+            found.setdefault(tensor.port, {})[tensor.writer] = None
+        return {port: list(writers) for port, writers in found.items()}
 
     @cached_property
     def _passes(self) -> dict[int, Pass]:

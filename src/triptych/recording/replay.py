@@ -12,9 +12,9 @@ import numpy as np
 from triptych.core.config.errors import nearest
 from triptych.core.observer import Asked, Moment, Observer
 from triptych.core.ports import Array, Port, same_dtype
-from triptych.core.sequence import Sequence
 from triptych.core.wired import CORE_READS, KEEP_TOKENS, REDUCTIONS, Wired, Wiring
 from triptych.recording.index import Pass, RecordingError, Tensor
+from triptych.recording.numbering import Numbering
 from triptych.recording.recording import Recording
 
 ALWAYS_NEEDED = {*CORE_READS, *REDUCTIONS, KEEP_TOKENS[0].name}
@@ -37,7 +37,7 @@ class Replay(Observer):
     def __init__(self, source: str | Path, *, ports: Iterable[str] | None = None) -> None:
         self.recording = Recording(source)
         self._plan: Plan | None = None
-        self._sequences: WeakKeyDictionary[Any, list[Sequence]] = WeakKeyDictionary()
+        self._sequences: WeakKeyDictionary[Any, Numbering] = WeakKeyDictionary()
         self._names = frozenset(self.recording.port_names if ports is None else ports)
         self._asked = None if ports is None else ",".join(sorted(self._names))
         self._check_names()
@@ -152,10 +152,8 @@ class Replay(Observer):
 
         None where the recording has fewer: tokens alone then say what belongs to them.
         """
-        known = self._sequences.setdefault(moment.sequence.watch, [])
-        if not any(one is moment.sequence for one in known):
-            known.append(moment.sequence)
-        number = next(at for at, one in enumerate(known) if one is moment.sequence)
+        numbering = self._sequences.setdefault(moment.sequence.watch, Numbering())
+        number = numbering.of(moment.sequence)
         return number if number in self.recording.sequences else None
 
     def _of_pass(
