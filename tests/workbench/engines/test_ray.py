@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from triptych.workbench.engines.ray import (
     EngineError,
     RayEngine,
     _Answering,
+    _check_reachable,
     _Feed,
     _next,
     _pickled,
@@ -237,6 +239,17 @@ def test_a_sweep_has_the_same_results_as_on_the_local_engine_though_a_worker_is_
         write_results(store, tmp_path / "ray.csv")
     assert len(workers(tmp_path)) == 3
     assert (tmp_path / "ray.csv").read_bytes() == (tmp_path / "local.csv").read_bytes()
+
+
+def test_a_cluster_that_nobody_is_at_is_told_at_once():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        _check_reachable(address)
+    for unreachable in (address, f"ray://{address}"):
+        with pytest.raises(EngineError, match=r"nothing answers at .*; start the cluster"):
+            _check_reachable(unreachable)
+    for said in (None, "", "auto", "local"):
+        _check_reachable(said)
 
 
 def test_without_ray_the_engine_says_what_to_install(monkeypatch):

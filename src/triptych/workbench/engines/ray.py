@@ -13,6 +13,7 @@ import asyncio
 import importlib
 import logging
 import os
+import socket
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ _AHEAD = 2
 """Blocks for each worker that are on their way: one that it answers, one that waits."""
 _TRIES = 3
 """Workers that a block may end before it is given to no other."""
+_PATIENCE = 10.0
+"""Seconds in which a cluster takes a connection."""
 _STORE_BYTES = 256 * 2**20
 """Of a cluster that is started here: tasks and results pass through this memory."""
 
@@ -317,6 +320,7 @@ def cluster(*, cpus: int | None = None) -> Iterator[list[int]]:
     ours = not ray.is_initialized()
     if ours:
         address = os.environ.get(ADDRESS)
+        _check_reachable(address)
         own = {
             "address": "local",
             "num_cpus": cpus,
@@ -334,6 +338,20 @@ def cluster(*, cpus: int | None = None) -> Iterator[list[int]]:
     finally:
         if ours:
             ray.shutdown()
+
+
+def _check_reachable(address: str | None) -> None:
+    """Raises EngineError where nobody listens: Ray itself would go on trying for many minutes."""
+    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise EngineError(
+            f"nothing answers at {address}, which {ADDRESS} names: {error}; start the cluster, or "
+            "unset it for one on this machine"
+        ) from error
 
 
 def _ray() -> Any:
