@@ -13,11 +13,12 @@ from triptych.core.config.chain import SamplingFlags, Spoken, apply_flags, chain
 from triptych.core.config.digests import check_digests
 from triptych.core.config.edits import Draft, Edits, Insert, Overrides, Replace
 from triptych.core.config.errors import ConfigError, Where, unknown
+from triptych.core.config.form import check_form, read_form
 from triptych.core.config.items import RESERVED, parse_item, parse_items
 from triptych.core.config.locate import BUILT_IN, builtin, locate, unfiled_folder
 from triptych.core.config.nodes import Node, node_of, shown
 from triptych.core.config.orders import parse_chain
-from triptych.core.config.reader import LARGEST, read_yaml
+from triptych.core.config.reader import read_yaml
 from triptych.core.config.sections import SessionSettings, StopSettings
 from triptych.core.config.spec import NO_FLAGS, PipelineSpec
 from triptych.core.paths import Paths
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """The version of the pipeline file that this release reads."""
+
+WHAT = "a pipeline"
+"""What such a file says."""
 
 DEFAULT_SAMPLER = [{"temperature": 0.7}, {"top_k": 50}, {"top_p": 0.9}, "draw"]
 DEFAULT_STRATEGY = "autoregressive"
@@ -69,21 +73,19 @@ def load_spec(  # noqa: PLR0913  # one keyword per flag that changes a pipeline
         raise ConfigError(Where(given), "there is no such file")
     warnings: tuple[str, ...] = ()
     file: Path | None
-    document: Node | None
     if isinstance(source, Mapping):
         file, here = None, Path.cwd()
         name = "pipeline"
-        document = node_of(source, Where(name))
+        top = check_form(node_of(source, Where(name)), name, WHAT, FORMAT)
     elif (folder := unfiled_folder(source)) is not None and (found := _recognised(folder)):
         file, here, warnings = folder, folder.absolute(), found.warnings
         name = f"{folder} (as triptych import writes it)"
-        document = read_yaml(found.text, name)
+        top = check_form(read_yaml(found.text, name), name, WHAT, FORMAT)
     else:
         file = locate(source)
         here, name = file.absolute().parent, str(file)
-        document = read_yaml(_content(file), name)
-    start = Where(name, 1, 1)
-    top = _checked_top(document, start)
+        top = read_form(file, WHAT, FORMAT)
+    _check_keys(top)
     paths = Paths(_root(top, here, allow_outside=allow_outside), here, allow_outside)
     if "digests" in (top.items or {}):
         check_digests(top.child("digests"), paths)
@@ -121,41 +123,15 @@ def _recognised(folder: Path) -> Recognised | None:
     return recognise(folder) if holds_graphs(folder) else None
 
 
-def _content(file: Path) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            # One byte more than allowed shows that there is too much.
-            return stream.read(LARGEST + 1)
-    except OSError as error:
-        raise ConfigError(Where(str(file)), f"cannot be read: {error.strerror}") from None
-
-
-def _checked_top(document: Node | None, start: Where) -> Node:
-    """The mapping of a file, of a format and with keys that are known."""
-    if document is None or document.value is None:
-        raise ConfigError(start, "the file is empty", hint="a pipeline begins with 'format: 1'")
-    items = document.items
-    if items is None:
-        cause = f"{shown(document.value)} is not a mapping: a pipeline begins with 'format: 1'"
-        raise ConfigError(document.where, cause)
-    if "format" not in items:
-        where = document.where.under("format")
-        raise ConfigError(where, "this key must be given", hint=f"write 'format: {FORMAT}'")
-    form = document.child("format")
-    if form.value != FORMAT or isinstance(form.value, bool):
-        newer = isinstance(form.value, int) and form.value > FORMAT
-        raise ConfigError(
-            form.where,
-            f"{shown(form.value)} is not a format that this Triptych reads",
-            hint="upgrade triptych" if newer else f"write 'format: {FORMAT}'",
-        )
+def _check_keys(top: Node) -> None:
+    """Raises ConfigError for a key that is unknown, or missing."""
+    items = top.items or {}
     for key in items:
         if key not in RESERVED:
-            raise unknown(document.key(key), f"there is no key {key!r}", key, RESERVED)
+            raise unknown(top.key(key), f"there is no key {key!r}", key, RESERVED)
     for key in ("processor", "stages"):
         if key not in items or items[key].value is None:
-            raise ConfigError(_under(document, key), "this key must be given")
-    return document
+            raise ConfigError(_under(top, key), "this key must be given")
 
 
 def _root(top: Node, here: Path, *, allow_outside: bool) -> Path:

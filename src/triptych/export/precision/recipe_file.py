@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from triptych.core.config.errors import ConfigError, Where, nearest
-from triptych.core.config.nodes import Node, node_of, shown
-from triptych.core.config.reader import LARGEST, read_yaml
+from triptych.core.config.form import check_form, read_form
+from triptych.core.config.nodes import Node, node_of
 from triptych.core.config.validate import validate
 from triptych.export.precision.recipe import FORMAT, Recipe
 
+WHAT = "a recipe"
+"""What such a file says."""
 WEIGHTS = "weights"
 PROMPTS = ("int8",)
 """What weights of prompts may be stored as."""
@@ -50,41 +52,16 @@ def read_recipe(path: Path) -> RecipeFile:
 
     Raises ConfigError with file, line and column.
     """
-    try:
-        with path.open("rb") as stream:
-            # One byte more than allowed shows that there is too much.
-            content = stream.read(LARGEST + 1)
-    except OSError as error:
-        raise ConfigError(Where(str(path)), f"cannot be read: {error.strerror}") from None
-    document = read_yaml(content, str(path))
-    if document is None or document.value is None:
-        hint = f"a recipe begins with 'format: {FORMAT}'"
-        raise ConfigError(Where(str(path), 1, 1), "the file is empty", hint=hint)
+    document = read_form(path, WHAT, FORMAT)
     return RecipeFile(path.stem, _recipe(document), document)
 
 
 def recorded_recipe(record: Mapping[str, Any], source: str, *, name: str) -> RecipeFile:
     """The recipe that the mapping holds, as `Recipe.plain` gives it. Raises ConfigError."""
-    node = node_of(record, Where(source))
+    node = check_form(node_of(record, Where(source)), source, WHAT, FORMAT)
     return RecipeFile(name, _recipe(node), node)
 
 
 def _recipe(document: Node) -> Recipe:
-    items = document.items
-    begin = f"a recipe begins with 'format: {FORMAT}'"
-    if items is None:
-        cause = f"{shown(document.value)} is not a mapping: {begin}"
-        raise ConfigError(document.where, cause)
-    if "format" not in items:
-        where = document.where.under("format")
-        raise ConfigError(where, "this key must be given", hint=begin)
-    form = document.child("format")
-    if form.value != FORMAT or isinstance(form.value, bool):
-        newer = isinstance(form.value, int) and form.value > FORMAT
-        raise ConfigError(
-            form.where,
-            f"{shown(form.value)} is not a format that this Triptych reads",
-            hint="upgrade triptych" if newer else f"write 'format: {FORMAT}'",
-        )
     values = {key: value for key, value in document.plain().items() if key != "format"}
     return validate(Recipe, document, values, {})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from triptych.core.config.errors import ConfigError, Where, unknown
+from triptych.core.config.form import read_form
 from triptych.core.config.items import parse_item, parse_items
 from triptych.core.config.nodes import Node, node_of, shown
-from triptych.core.config.reader import read_yaml
 from triptych.core.paths import Beside
 from triptych.workbench.sweep.sweep import Axis, Exclusion, Inclusion, Sweep
 
@@ -39,12 +39,8 @@ BASE = "base"
 
 def read_sweep(file: Path) -> Sweep:
     """What a sweep file says. Raises ConfigError, with line and column."""
-    source = str(file)
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise ConfigError(Where(source), f"cannot be read: {error.strerror}") from None
-    top = _checked(read_yaml(data, source), Where(source, 1, 1))
+    top = read_form(file, "a sweep", FORMAT)
+    _check_keys(top)
     top = _placed(top, file.absolute().parent)
     items = top.items or {}
 
@@ -55,7 +51,7 @@ def read_sweep(file: Path) -> Sweep:
     return Sweep(
         file=file,
         base=_text(under(BASE, "sketch"), "a pipeline"),
-        data=parse_item(under("data", None), "datasets", Where(source, path="data")),
+        data=parse_item(under("data", None), "datasets", Where(str(file), path="data")),
         metrics=_metrics(under("metrics", [])),
         matrix=_matrix(under("matrix", {})),
         exclude=tuple(_exclusion(node) for node in _list(under("exclude", []))),
@@ -67,27 +63,12 @@ def read_sweep(file: Path) -> Sweep:
     )
 
 
-def _checked(document: Node | None, start: Where) -> Node:
-    if document is None or document.value is None:
-        raise ConfigError(start, "the file is empty", hint="a sweep begins with 'format: 1'")
-    if document.items is None:
-        raise ConfigError(document.where, f"{shown(document.value)} is not a mapping")
-    if "format" not in document.items:
-        where = document.where.under("format")
-        raise ConfigError(where, "this key must be given", hint=f"write 'format: {FORMAT}'")
-    form = document.child("format")
-    if form.value != FORMAT or isinstance(form.value, bool):
-        newer = isinstance(form.value, int) and form.value > FORMAT
-        raise ConfigError(
-            form.where,
-            f"{shown(form.value)} is not a format that this Triptych reads",
-            hint="upgrade triptych" if newer else f"write 'format: {FORMAT}'",
-        )
-    _refuse_unknown(document, KEYS, "key")
+def _check_keys(top: Node) -> None:
+    """Raises ConfigError for a key that is unknown, or missing."""
+    _refuse_unknown(top, KEYS)
     for key in NEEDED:
-        if not _is_given(document.items, key):
-            raise ConfigError(document.where.under(key), "this key must be given")
-    return document
+        if not _is_given(top.items or {}, key):
+            raise ConfigError(top.where.under(key), "this key must be given")
 
 
 def _placed(node: Node, folder: Path) -> Node:
@@ -145,7 +126,7 @@ def _inclusions(node: Node) -> tuple[Inclusion, ...]:
         if entry.items is None:
             hint = "as in {name: no_deepstack, remove: [merge]}"
             raise ConfigError(entry.where, f"{shown(entry.value)} is not an arm", hint=hint)
-        _refuse_unknown(entry, ARM_KEYS, "key")
+        _refuse_unknown(entry, ARM_KEYS)
         if "name" not in entry.items:
             raise ConfigError(entry.where, "this arm has no name", hint="add 'name: ...'")
         name = _text(entry.child("name"), "a name")
@@ -210,19 +191,19 @@ def _whole(node: Node, *, least: int) -> int:
     return value
 
 
-def _refuse_twins(nodes: list[Node], key: Callable[[Node], Any] = Node.plain) -> None:
+def _refuse_twins(nodes: list[Node]) -> None:
     seen: list[Any] = []
     for node in nodes:
-        value = (type(key(node)), key(node))
+        value = (type(node.value), node.plain())
         if value in seen:
             raise ConfigError(node.where, f"{shown(node.value)} is in the list twice")
         seen.append(value)
 
 
-def _refuse_unknown(node: Node, known: tuple[str, ...], what: str) -> None:
+def _refuse_unknown(node: Node, known: tuple[str, ...]) -> None:
     for key in node.items or {}:
         if key not in known:
-            raise unknown(node.key(key), f"there is no {what} {key!r}", key, known)
+            raise unknown(node.key(key), f"there is no key {key!r}", key, known)
 
 
 def _is_given(items: Mapping[str, Node], key: str) -> bool:
