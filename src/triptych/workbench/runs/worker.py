@@ -62,7 +62,7 @@ class _Lane:
         """Go on until some have ended; those."""
         oldest = self.running[0].stream
         while not any(one.stream.ended for one in self.running):
-            next(oldest, None)
+            oldest.advance()
         ended = [one for one in self.running if one.stream.ended]
         self.running = deque(one for one in self.running if not one.stream.ended)
         return ended
