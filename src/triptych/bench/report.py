@@ -6,15 +6,14 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from triptych import __version__
 from triptych.bench.floor import Limits
 from triptych.bench.measurement import Result
 from triptych.bench.spread import Spread
+from triptych.core.cpu import cpu_flags
 
-CPU_INFO = Path("/proc/cpuinfo")
 TELLING_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimddp")
 """What decides how fast quantized weights are multiplied, as Linux spells it."""
 
@@ -74,13 +73,7 @@ class Report:
 
 def machine() -> dict[str, Any]:
     """What of this machine decides the figures, without its name."""
-    flags: set[str] = set()
-    try:
-        for line in CPU_INFO.read_text(encoding="utf-8").splitlines():
-            if line.startswith(("flags", "Features")):
-                flags.update(line.partition(":")[2].split())
-    except OSError:
-        pass
+    flags = cpu_flags()
     return {
         "architecture": platform.machine(),
         "system": platform.system(),

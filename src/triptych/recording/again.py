@@ -11,6 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from triptych.core.catalog import Catalog
+from triptych.core.config.digests import digests_of
 from triptych.core.config.load import load_spec
 from triptych.core.config.resolved import resolved
 from triptych.core.config.spec import PipelineSpec
@@ -87,7 +88,7 @@ class Again:
                 "recorded; give --allow-outside to look at it"
             )
         recorded: Mapping[str, str] = self.manifest.said["pipeline"]["digests"]
-        for name, found in now.digests(spec).items():
+        for name, found in digests_of(spec).items():
             if found != recorded.get(name) and _is_outside(name):
                 raise RecordingError(
                     f"{self.manifest.path} names {name!r}, which lies outside of the pipeline's "
@@ -146,7 +147,7 @@ class Again:
         """Each file with its digest then and now."""
         pipeline = self.manifest.said["pipeline"]
         was = {**pipeline["digests"], **self.plugins}
-        found = {**now.digests(spec), **now.plugins(spec)}
+        found = {**digests_of(spec), **now.plugins(spec)}
         for name in dict.fromkeys([*was, *found]):
             yield name, was.get(name), found.get(name)
 

@@ -6,18 +6,17 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import triptych
-from triptych.core.config.digests import files_of, sha256
-from triptych.core.config.part import Part
+from triptych.core.config.digests import digest, digests_of
 from triptych.core.config.resolved import resolved
 from triptych.core.config.spec import PipelineSpec
+from triptych.core.cpu import cpu_name
 from triptych.recording.folder import put
 from triptych.recording.index import MANIFEST, RecordingError
 from triptych.recording.media import Keeper
@@ -31,8 +30,6 @@ FORMAT = 1
 
 PACKAGES = ("onnxruntime", "numpy", "transformers", "tokenizers", "pillow")
 """Packages whose version may change an answer."""
-
-CPU_INFO = Path("/proc/cpuinfo")
 
 _NUMBERS = re.compile(r"\[\s+-?\d[-\d,\s]*\]")
 """A list of whole numbers, one a line."""
@@ -57,7 +54,7 @@ class Draft:
             "pipeline": {
                 "source": None if spec.source is None else str(spec.source.absolute()),
                 "config": resolved(spec, digests=False),
-                "digests": digests(spec),
+                "digests": digests_of(spec),
                 "plugins": plugins(spec),
             },
             "request": None if request is None else keeper.request(request),
@@ -120,7 +117,7 @@ def versions(spec: PipelineSpec) -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    for part in parts(spec):
+    for part in spec.parts:
         entry = part.entry
         if entry.owner is not None and entry.distribution and entry.version:
             found[entry.distribution] = entry.version
@@ -130,7 +127,7 @@ def versions(spec: PipelineSpec) -> dict[str, str]:
 def machine(spec: PipelineSpec) -> dict[str, Any]:
     """What of this machine may change an answer, without its name."""
     return {
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "architecture": platform.machine(),
         "system": platform.system(),
         "cores": os.cpu_count() or 1,
@@ -139,45 +136,12 @@ def machine(spec: PipelineSpec) -> dict[str, Any]:
     }
 
 
-def digests(spec: PipelineSpec) -> dict[str, str]:
-    """The sha256 of every file that a pipeline reads, by its path from the root."""
-    files = dict.fromkeys(path for part in parts(spec) for path in files_of(part))
-    return {spec.paths.short(path): digest(path) for path in files}
-
-
 def plugins(spec: PipelineSpec) -> dict[str, str]:
     """The sha256 of every plugin file that a pipeline uses, by its absolute path."""
     files = dict.fromkeys(
-        part.entry.origin.file for part in parts(spec) if part.entry.origin.file is not None
+        part.entry.origin.file for part in spec.parts if part.entry.origin.file is not None
     )
     return {str(file.absolute()): digest(file) for file in files}
-
-
-def parts(spec: PipelineSpec) -> Iterator[Part]:
-    """Every part of a pipeline."""
-    yield from (spec.processor, *spec.stages, *spec.sampler, spec.strategy)
-
-
-def digest(path: Path) -> str:
-    """The sha256 of a file, read again only when it was written."""
-    known = path.stat()
-    return _digest(path, known.st_mtime_ns, known.st_size)
-
-
-@lru_cache(maxsize=256)
-def _digest(path: Path, _written: int, _size: int) -> str:
-    return sha256(path)
-
-
-def _cpu() -> str:
-    """The model of the processor, as the system calls it."""
-    try:
-        for line in CPU_INFO.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _plain(value: Any) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -17,6 +18,9 @@ from triptych.core.config.second import SecondPipeline
 from triptych.core.graph_header import GraphFileError, read_header
 from triptych.core.paths import Paths
 
+if TYPE_CHECKING:
+    from triptych.core.config.spec import PipelineSpec
+
 FOLDER_FILES = (".json", ".jinja", ".txt", ".model")
 """The files of a folder that are recorded when a setting names the folder (a tokenizer's)."""
 
@@ -25,6 +29,27 @@ def sha256(path: Path) -> str:
     """The hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(path: Path) -> str:
+    """The same, read again only when the file was written meanwhile."""
+    state = path.stat()
+    return _digest(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, _size: int, _written: int) -> str:
+    return sha256(path)
+
+
+def digests_of(spec: PipelineSpec) -> dict[str, str]:
+    """The sha256 of every file that a pipeline reads, by its path from the root."""
+    return {spec.paths.short(path): digest(path) for path in files_read(spec)}
+
+
+def files_read(spec: PipelineSpec) -> list[Path]:
+    """The files that a pipeline reads, each once."""
+    return list(dict.fromkeys(path for part in spec.parts for path in files_of(part)))
 
 
 def files_of(part: Part) -> Iterator[Path]:

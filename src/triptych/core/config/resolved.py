@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from triptych.core.config.digests import files_of, sha256
+from triptych.core.config.digests import digests_of
 from triptych.core.config.locate import BUILT_IN, builtin
 from triptych.core.config.part import Part
 from triptych.core.config.second import SecondPipeline
@@ -36,9 +36,7 @@ def resolved(spec: PipelineSpec, *, digests: bool = True) -> str:
         "approximate": spec.approximate,
     }
     if digests:
-        parts = (spec.processor, *spec.stages, *spec.sampler, spec.strategy)
-        files = dict.fromkeys(path for part in parts for path in files_of(part))
-        document["digests"] = {paths.short(path): sha256(path) for path in files}
+        document["digests"] = digests_of(spec)
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # typed too narrowly

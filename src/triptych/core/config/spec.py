@@ -46,6 +46,11 @@ class PipelineSpec:
     _places: Mapping[str, Where] = field(default_factory=dict, repr=False, compare=False)
     warnings: tuple[str, ...] = ()
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All of them, in the order of the file."""
+        return (self.processor, *self.stages, *self.sampler, self.strategy)
+
     def where(self, path: str) -> Where | None:
         """Where `path` stands: ``session.chunk``, ``sampler.top_p.p``, ``decoder.ports``.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from triptych.core.catalog import Catalog
-from triptych.core.config.digests import files_of, sha256
+from triptych.core.config.digests import digests_of
 from triptych.core.config.errors import ConfigError
 from triptych.core.config.part import Part
 from triptych.core.config.resolved import plain, resolved
@@ -102,7 +102,7 @@ class Ablation:
     def arms(self) -> tuple[Arm, ...]:
         """The arms as they are recorded. Reads the files of all pipelines, for their digests."""
         return tuple(
-            Arm(plan.name, plan.changes, resolved(plan.spec, digests=False), _digests(plan.spec))
+            Arm(plan.name, plan.changes, resolved(plan.spec, digests=False), digests_of(plan.spec))
             for plan in self.plans
         )
 
@@ -331,20 +331,3 @@ def _without_caches(spec: PipelineSpec) -> PipelineSpec:
         if spec.where(f"session.{name}") is None
     }
     return replace(spec, session=spec.session.model_copy(update=off))
-
-
-def _digests(spec: PipelineSpec) -> dict[str, str]:
-    parts = (spec.processor, *spec.stages, *spec.sampler, spec.strategy)
-    files = dict.fromkeys(path for part in parts for path in files_of(part))
-    return {spec.paths.short(path): _digest(path) for path in files}
-
-
-def _digest(path: Path) -> str:
-    state = path.stat()
-    return _digest_of(path, state.st_size, state.st_mtime_ns)
-
-
-@lru_cache(maxsize=4096)
-def _digest_of(path: Path, size: int, time: int) -> str:  # noqa: ARG001 - tell versions apart
-    """Many arms share their files."""
-    return sha256(path)

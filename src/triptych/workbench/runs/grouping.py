@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 
-from triptych.core.config.digests import files_of
+from triptych.core.config.digests import files_read
 from triptych.core.config.spec import PipelineSpec
 
 Files = Mapping[Hashable, int]
@@ -13,9 +13,7 @@ Files = Mapping[Hashable, int]
 
 def files_and_sizes(spec: PipelineSpec) -> Files:
     """What a pipeline reads, about all of which it has in memory once it runs."""
-    parts = (spec.processor, *spec.stages, *spec.sampler, spec.strategy)
-    files = dict.fromkeys(path for part in parts for path in files_of(part))
-    return {path.resolve(): path.stat().st_size for path in files}
+    return {path.resolve(): path.stat().st_size for path in files_read(spec)}
 
 
 def grouped(

@@ -7,6 +7,7 @@ import platform
 from importlib import metadata
 
 from triptych import __version__
+from triptych.core.cpu import cpu_name
 from triptych.core.memory import total_memory
 from triptych.core.session import cpu_threads
 
@@ -30,20 +31,8 @@ def machine() -> dict[str, str | int]:
         "host": platform.node(),
         "system": platform.platform(),
         "architecture": platform.machine(),
-        "processor": _processor(),
+        "processor": cpu_name(),
         "cores": os.cpu_count() or 1,
         "threads": cpu_threads(),
         "memory": total_memory(),
     }
-
-
-def _processor() -> str:
-    """Its name, where the system tells."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - no file of ours
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor()
