@@ -74,6 +74,17 @@ def test_what_fails_in_the_midst_leaves_nothing(store):
     assert store.count("runs") == store.count("scores") == 0
 
 
+def test_a_full_disk_is_said_and_loses_only_what_was_being_written(store):
+    session = store.begin_session("local", {}, MACHINE)
+    store.add(outcome(scores={"right": 1.0}), session)
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreError, match=r"cannot be written: .* is full; mend that"):
+        store.add_questions([(2, Question("c", "long" * 10_000, "x"))])
+    assert [run.item for run in store.results().runs] == ["a"]
+    assert len(store.questions) == 2
+
+
 def test_tokens_of_an_answer_are_found_again_and_those_of_a_failure_are_not(store):
     session = store.begin_session("local", {}, MACHINE)
     store.add(outcome(), session)

@@ -50,9 +50,10 @@ class Store:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute("PRAGMA foreign_keys = ON")
-            found = self._value("PRAGMA user_version")
-            if found == 0:
-                with self._transaction():
+            with self._transaction():
+                # Only now, so that of two processes one makes the tables.
+                found = self._value("PRAGMA user_version")
+                if found == 0:
                     for statement in TABLES.split(";\n"):
                         self._db.execute(statement)
                     self._db.execute(f"PRAGMA user_version = {VERSION}")
@@ -315,13 +316,21 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+        """All of what is done inside, or nothing. Raises StoreError where there is no room."""
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            # SQLite has ended it by itself where the disk was full.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise StoreError(
+                    f"{self.path} cannot be written: {error}; mend that, and the same command "
+                    "goes on"
+                ) from error
             raise
-        self._db.execute("COMMIT")
 
     def _value(self, query: str) -> Any:
         return self._db.execute(query).fetchone()[0]
