@@ -16,7 +16,7 @@ from triptych.cli.session import SETTINGS, Session
 from triptych.cli.terminal import remark
 from triptych.core.config.edits import parse_set
 from triptych.core.config.errors import nearest
-from triptych.core.errors import InputError, TriptychError
+from triptych.core.errors import InputError, words_of
 
 SLASH = "/"
 
@@ -72,10 +72,8 @@ class Commands:
     def _fail(self, error: Exception) -> None:
         if self._debug:
             traceback.print_exception(error)
-        known = isinstance(error, TriptychError)
-        complain(str(error) if known else f"{type(error).__name__}: {error}")
-        code = error.exit_code if isinstance(error, TriptychError) else FAULT
-        self.first_failure = self.first_failure or code
+        complain(words_of(error))
+        self.first_failure = self.first_failure or getattr(error, "exit_code", FAULT)
 
     def image(self, rest: str) -> None:
         """Attach one picture or several."""

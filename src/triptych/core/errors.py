@@ -24,3 +24,8 @@ class PluginError(TriptychError):
     """A component broke its contract or raised; the message names it and its owner."""
 
     exit_code = 1
+
+
+def words_of(error: Exception) -> str:
+    """What was raised on purpose speaks for itself; anything else is named, too."""
+    return str(error) if isinstance(error, TriptychError) else f"{type(error).__name__}: {error}"

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from triptych.core.errors import TriptychError
+from triptych.core.errors import words_of
 from triptych.core.reply import Reply
 from triptych.workbench.lines.question import Question
 
@@ -29,7 +29,7 @@ def record_of(question: Question, outcome: Reply | Exception) -> Record:
         said = outcome.to_dict()
         failed = False
     else:
-        said = {"error": _message(outcome)}
+        said = {"error": words_of(outcome)}
         failed = True
     said.pop("id", None)
     named = {} if question.id is None else {"id": question.id}
@@ -43,7 +43,3 @@ def read_record(content: bytes) -> tuple[int, bool] | None:
     """The line that a record is of, and whether it failed; None for what is no record."""
     found = _FORM.match(content)
     return None if found is None else (int(found[1]), found[2] == b"error")
-
-
-def _message(error: Exception) -> str:
-    return str(error) if isinstance(error, TriptychError) else f"{type(error).__name__}: {error}"

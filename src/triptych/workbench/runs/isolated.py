@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
-from triptych.core.errors import TriptychError
+from triptych.core.errors import TriptychError, words_of
 from triptych.workbench.runs.recipe import ArmsRecipe
 from triptych.workbench.runs.task import Outcome, Task
 
@@ -139,10 +139,8 @@ def serve(source: IO[bytes], target: IO[bytes]) -> None:
             for result in worker.answer([task]):
                 _answer(target, result)
         worker.close()
-    except TriptychError as error:
-        _answer(target, _Raised(str(error), error.exit_code))
     except Exception as error:  # noqa: BLE001 - raised by whoever made this process
-        _answer(target, _Raised(f"{type(error).__name__}: {error}", 1))
+        _answer(target, _Raised(words_of(error), getattr(error, "exit_code", 1)))
 
 
 def _answer(target: IO[bytes], value: object) -> None:

@@ -17,7 +17,7 @@ from triptych.core.config.load import load_spec
 from triptych.core.config.nodes import node_of
 from triptych.core.config.reader import read_yaml
 from triptych.core.dataset import Item
-from triptych.core.errors import TriptychError
+from triptych.core.errors import words_of
 from triptych.core.metric import Answer, Base
 from triptych.core.paths import Paths
 from triptych.core.pipeline import Pipeline
@@ -35,14 +35,13 @@ PER_CALL = ("sampler", "stop")
 """Keys of a pipeline file that a request may change: arms that differ in these alone are one
 loaded pipeline."""
 
-
 _PROMPTS = 8
 """Items whose prompts are kept: tasks of one item come one after the other."""
 
 
 @dataclass
 class _Running:
-    """A task in progress. seconds: when it began."""
+    """A task in progress. began: by `time.perf_counter`."""
 
     task: Task
     stream: Stream
@@ -72,7 +71,7 @@ class ArmsWorker:
     """A `Worker` of tasks."""
 
     def __init__(self, recipe: ArmsRecipe) -> None:
-        catalog = Catalog(recipe.plugins)
+        self._catalog = Catalog(recipe.plugins)
         self._lanes: dict[str, _Lane] = {}
         self._settings: dict[str, Mapping[str, Any]] = {}
         self._of_arm: dict[str, _Lane] = {}
@@ -83,8 +82,7 @@ class ArmsWorker:
         self._recipes = {arm.name: arm for arm in recipe.arms}
         if recipe.base is not None:
             self._recipes[recipe.base.name] = recipe.base
-        self._catalog = catalog
-        builder = Builder(catalog, Paths(recipe.folder, recipe.folder, allow_outside=True))
+        builder = Builder(self._catalog, Paths(recipe.folder, recipe.folder, allow_outside=True))
         items = parse_items(node_of(list(recipe.metrics), Where("metrics")), "metrics")
         self._scoring = Scoring([builder.part(item, "metrics") for item in items])
 
@@ -115,17 +113,17 @@ class ArmsWorker:
     def _lane(self, name: str) -> _Lane:
         """The pipeline of an arm."""
         if name not in self._of_arm:
-            self._open(self._recipes[name], self._catalog)
+            self._open(self._recipes[name])
         return self._of_arm[name]
 
-    def _open(self, arm: ArmRecipe, catalog: Catalog) -> None:
+    def _open(self, arm: ArmRecipe) -> None:
         node = read_yaml(arm.config, arm.name)
         document: dict[str, Any] = {} if node is None else node.plain()
         key = repr({name: value for name, value in document.items() if name not in PER_CALL})
         if not self._together:
             key += arm.name
         if key not in self._lanes:
-            spec = load_spec(document, catalog=catalog, allow_outside=True)
+            spec = load_spec(document, catalog=self._catalog, allow_outside=True)
             shared = self._shared if self._together else None
             pipeline = Pipeline(spec, assembly=replace(assemble(spec), shared=shared))
             room = spec.session.max_batch if self._together else 1
@@ -197,7 +195,7 @@ class ArmsWorker:
             base = self._base_of(task) if self._scoring.needs_base else None
             scores = self._scoring(task.item, Answer(reply, pipeline, base))
         except Exception as error:  # noqa: BLE001 - one item must not end the others
-            return replace(outcome, error=_words(error))
+            return replace(outcome, error=words_of(error))
         return replace(outcome, scores=scores, kinds=self._scoring.kinds)
 
     def _base_of(self, task: Task) -> Base | None:
@@ -213,8 +211,4 @@ class ArmsWorker:
 
 def _failed(task: Task, error: Exception) -> Outcome:
     seed = run_seed(task.seed, task.item.id)
-    return Outcome(task.arm, task.item.id, task.seed, task.repeat, seed, error=_words(error))
-
-
-def _words(error: Exception) -> str:
-    return str(error) if isinstance(error, TriptychError) else f"{type(error).__name__}: {error}"
+    return Outcome(task.arm, task.item.id, task.seed, task.repeat, seed, error=words_of(error))
