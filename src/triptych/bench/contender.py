@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from triptych.core.config.errors import nearest
+from triptych.core.config.errors import guess
 from triptych.core.errors import TriptychError
 
 RUNTIMES = Path(__file__).with_name("runtimes")
@@ -84,8 +84,7 @@ def model_of(text: str, pythons: dict[str, str]) -> Model:
     """`KIND=PATH` as `--against` has it. pythons: interpreters by kind. Raises ContenderError."""
     kind, equals, path = text.partition("=")
     if kind not in KINDS:
-        near = nearest(kind, KINDS)
-        hint = f"; did you mean {near!r}?" if near else ""
+        hint = guess(kind, KINDS)
         raise ContenderError(
             f"there is no runtime {kind!r} to compare with{hint} (runtimes: {', '.join(KINDS)})"
         )

@@ -10,7 +10,7 @@ from triptych.cli import saved
 from triptych.cli.interrupt import Interruptible
 from triptych.cli.run import say, show_pieces, summary
 from triptych.cli.terminal import remark
-from triptych.core.config.errors import nearest
+from triptych.core.config.errors import guess
 from triptych.core.errors import InputError
 from triptych.core.options import CallOptions
 from triptych.core.pipeline import Pipeline
@@ -84,8 +84,7 @@ class Session:
         Raises InputError or ConfigError, with the settings as they were.
         """
         if name not in SETTINGS:
-            near = nearest(name, SETTINGS)
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = guess(name, SETTINGS)
             raise InputError(
                 f"there is no setting {name!r}{hint} (settings: {', '.join(SETTINGS)})"
             )

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from triptych.core.config.errors import nearest
+from triptych.core.config.errors import guess
 from triptych.core.device import on_cpu
 from triptych.core.errors import InputError, PluginError, TriptychError
 from triptych.core.ports import Array, Port, When
@@ -162,6 +162,5 @@ def check_names(names: Iterable[str], known: Collection[str]) -> None:
     """Raises InputError for a name that is no port's, with the nearest one."""
     for name in names:
         if name not in known:
-            near = nearest(name, known)
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = guess(name, known)
             raise InputError(f"there is no port {name!r}{hint} (ports: {', '.join(sorted(known))})")

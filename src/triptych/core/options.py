@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from triptych.core.config.chain import SamplingFlags
-from triptych.core.config.errors import nearest
+from triptych.core.config.errors import guess
 from triptych.core.config.spec import NO_FLAGS
 from triptych.core.errors import InputError
 
@@ -48,8 +48,7 @@ class CallOptions:
         """Read settings by name. Raises InputError for an unknown one, or a wrong value."""
         for name in settings:
             if name not in NAMES:
-                near = nearest(name, NAMES)
-                hint = f"; did you mean {near!r}?" if near else ""
+                hint = guess(name, NAMES)
                 raise InputError(
                     f"there is no setting {name!r}{hint} (settings: {', '.join(NAMES)})"
                 )

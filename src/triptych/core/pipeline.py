@@ -16,7 +16,7 @@ from triptych.core.assembly import Assembly, assemble, check_chain
 from triptych.core.batch import Batch
 from triptych.core.catalog import Catalog
 from triptych.core.clock import Clock
-from triptych.core.config.errors import ConfigError, nearest
+from triptych.core.config.errors import ConfigError, guess
 from triptych.core.config.load import load_spec
 from triptych.core.config.part import Part
 from triptych.core.config.spec import PipelineSpec
@@ -253,8 +253,7 @@ class Pipeline:
                 found = self._executor.probe(prompt, port).get(port)
                 if found is not None:
                     return np.array(found)
-        near = nearest(port, names)
-        hint = f"; did you mean {near!r}?" if near and near != port else ""
+        hint = guess(port, names)
         why = "is not written for this request" if port in names else "is written by nobody"
         raise InputError(f"port {port!r} {why}{hint} (ports: {', '.join(sorted(names))})")
 

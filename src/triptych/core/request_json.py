@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from triptych.core.config.errors import nearest
+from triptych.core.config.errors import guess
 from triptych.core.errors import InputError
 from triptych.core.request import Request
 
@@ -51,8 +51,7 @@ def request_of(document: Mapping[str, Any], folder: Path, *, also: Collection[st
     known = (*FIELDS, *also)
     for name in document:
         if name not in known:
-            near = nearest(name, known)
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = guess(name, known)
             raise InputError(f"there is no field {name!r}{hint} (fields: {', '.join(known)})")
     settings, messages = document.get("settings"), document.get("messages")
     if settings is not None and not isinstance(settings, dict):

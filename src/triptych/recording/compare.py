@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from triptych.core.config.errors import nearest
+from triptych.core.config.errors import guess
 from triptych.core.ports import Array
 from triptych.recording.index import Pass, RecordingError, Tensor
 from triptych.recording.measures import Distance, distance
@@ -175,8 +175,7 @@ class _Comparison:
         for name in sorted(self.ports or ()):
             known = dict.fromkeys([*here.port_names, *there.port_names])
             if name not in known:
-                near = nearest(name, known)
-                hint = f"; did you mean {near!r}?" if near else ""
+                hint = guess(name, known)
                 raise RecordingError(
                     f"neither recording has a port {name!r}{hint} (ports: {', '.join(known)})"
                 )

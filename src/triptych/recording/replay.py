@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from triptych.core.config.errors import nearest
+from triptych.core.config.errors import guess
 from triptych.core.observer import Asked, Moment, Observer
 from triptych.core.ports import Array, Port, same_dtype
 from triptych.core.wired import CORE_READS, KEEP_TOKENS, REDUCTIONS, Wired, Wiring
@@ -194,8 +194,7 @@ class Replay(Observer):
         for name in sorted(self._names):
             known = self.recording.port_names
             if name not in known:
-                near = nearest(name, known)
-                hint = f"; did you mean {near!r}?" if near else ""
+                hint = guess(name, known)
                 raise RecordingError(
                     f"{self.recording.folder} has no port {name!r}{hint} (ports: "
                     f"{', '.join(known)})"

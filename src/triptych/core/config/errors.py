@@ -115,6 +115,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return folded[close[0]] if close else None
 
 
+def guess(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'top_p'?``, for a message on one line; empty where nothing is near."""
+    near = nearest(name, known)
+    return "" if near in (None, name) else f"; did you mean {near!r}?"
+
+
 def unknown(where: Where, cause: str, name: str, known: Iterable[str]) -> ConfigError:
     """The error for a `name` that is none of `known`."""
     names = list(known)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from triptych.core import settings as core
-from triptych.core.config.errors import nearest
+from triptych.core.config.errors import guess
 from triptych.core.dataset import Item
 from triptych.core.errors import InputError
 from triptych.core.paths import FilePath
@@ -90,9 +90,8 @@ class HFDataset:
         if split is None and len(data) == 1:
             return next(iter(data.values()))
         if split not in data:
-            near = nearest(split or "", list(data))
             asked = "has several splits" if split is None else f"has no split {split!r}"
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = guess(split or "", list(data))
             raise InputError(f"{folder} {asked}{hint} (splits: {', '.join(data)})")
         return data[split]
 

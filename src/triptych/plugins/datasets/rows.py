@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from triptych.core.config.errors import nearest
+from triptych.core.config.errors import guess
 from triptych.core.errors import InputError
 
 FIELD = re.compile(r"\{([^{}]+)\}")
@@ -40,7 +40,6 @@ def _within(value: Any, name: str, place: str) -> Any:
     if isinstance(value, Mapping) and name in value:
         return value[name]
     known = list(map(str, value)) if isinstance(value, Mapping) else []
-    near = nearest(name, known)
-    hint = f"; did you mean {near!r}?" if near else ""
+    hint = guess(name, known)
     listed = f" (fields: {', '.join(known)})" if known else ""
     raise InputError(f"{place}: there is no field {name!r}{hint}{listed}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triptych.core.config.errors import nearest
+from triptych.core.config.errors import guess
 from triptych.core.errors import InputError
 from triptych.workbench.engines.engine import Engine
 from triptych.workbench.engines.local import LocalEngine
@@ -27,6 +27,5 @@ def engine_named(name: str, *, workers: int | None = None) -> Engine:
         from triptych.workbench.engines.ray import RayEngine
 
         return RayEngine(workers=workers)
-    near = nearest(name, ENGINES)
-    hint = f"; did you mean {near!r}?" if near else ""
+    hint = guess(name, ENGINES)
     raise InputError(f"there is no engine {name!r}{hint} (engines: {', '.join(ENGINES)})")
