@@ -70,6 +70,11 @@ def mrope_positions(
     count = len(visual_index)
     positions = np.empty((3, count), np.int64)
     following = np.empty(count, np.int64)
+    if count == 1 and not len(grids) and visual_index[0] < 0:
+        # The one token of a step, for which it takes no `arange`.
+        positions.fill(start)
+        following.fill(start + 1)
+        return positions, following
     at, position, row = 0, start, 0
     merged = (grids // [1, merge_size, merge_size]).tolist() if len(grids) else ()
     for frames, height, width in merged:
@@ -92,8 +97,7 @@ def mrope_positions(
         position += max(height, width)
         following[begin:end] = position
         at, row = end, row + rows
-    # Of a list, because it costs numpy more for the one token of a step.
-    if max(visual_index[at:].tolist(), default=-1) >= 0:
+    if visual_index[at:].max(initial=-1) >= 0:
         raise InputError("mrope: there are visual rows that belong to no image grid")
     _count_up(positions, following, at, count, position)
     return positions, following
