@@ -128,7 +128,7 @@ def test_replay_ports_without_a_replay_are_refused(ask):
 def test_an_answer_is_asked_again_from_its_manifest(triptych, text, folder):
     done = triptych("run", "--from", folder)
     assert (done.code, done.out) == (0, text)
-    assert done.err == "the 6 tokens that were recorded\n"
+    assert done.err == "the same 6 tokens as recorded\n"
     said = json.loads(triptych("run", "--from", folder / "manifest.json", "--json").out)
     assert (said["reproduced"], said["first_difference"]) == (True, None)
 

@@ -12,6 +12,7 @@ from triptych.cli import arguments as args
 from triptych.cli.progress import Progress
 from triptych.cli.reporting import reporting, warn
 from triptych.cli.terminal import Waiting, remark, table_console
+from triptych.core.counted import counted
 from triptych.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,23 +62,8 @@ def ablate(  # noqa: PLR0913  # one parameter per flag
             rich_help_panel=WHAT,
         ),
     ] = None,
-    engine: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Where the work is done: 'local' (this process), or 'ray' (a cluster).",
-            rich_help_panel=WHAT,
-        ),
-    ] = "local",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="With --engine ray: how many load the pipelines (default: one on each machine).",
-            rich_help_panel=WHAT,
-        ),
-    ] = None,
+    engine: args.Engine = args.DEFAULT_ENGINE,
+    workers: args.Workers = None,
     plugin: args.Plugin = None,
     allow_outside: args.AllowOutside = False,
     debug: args.Debug = False,
@@ -128,12 +114,14 @@ def _forecast(asked: Ablation) -> None:
         table.add_row(*map(Text, cells))
     table_console().print(table)
     typer.echo(
-        f"{len(asked.plans)} arms, {found.items:,} items in {found.clusters:,} clusters: "
-        f"{found.runs:,} runs, of which {found.computed:,} are computed"
+        f"{counted(len(asked.plans), 'arm')}, {counted(found.items, 'item')} in "
+        f"{counted(found.clusters, 'cluster')}: {counted(found.runs, 'run')}, of which "
+        f"{found.computed:,} are computed"
     )
     how = "one by one, each arm in a process of its own" if asked.isolated else "in company"
     typer.echo(
-        f"about {_duration(found.seconds)}, {how}, as the base arm answered {found.sampled} items"
+        f"about {_duration(found.seconds)}, {how}, as the base arm answered "
+        f"{counted(found.sampled, 'item')}"
     )
     if found.memory is not None:
         typer.echo(f"about {found.memory / GIGA:.1f} GB of memory")

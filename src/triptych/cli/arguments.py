@@ -14,6 +14,7 @@ REQUEST = "What to ask"
 SAMPLING = "How the reply is drawn"
 PIPELINE = "Pipeline"
 OUTPUT = "Output"
+WORK = "Where the work is done"
 
 NO_VALUE = ""
 """The metavar of a flag: it takes no value."""
@@ -43,6 +44,26 @@ PipelineArgument = Annotated[
         metavar="PIPELINE",
         help="A folder with a pipeline.yaml, a YAML file, or the built-in model 'sketch'.",
         autocompletion=complete_pipeline,
+    ),
+]
+
+DEFAULT_ENGINE = "local"
+
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="'local' (this process), or 'ray' (a cluster).",
+        rich_help_panel=WORK,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="With --engine ray: how many load the models (default: one on each machine).",
+        rich_help_panel=WORK,
     ),
 ]
 

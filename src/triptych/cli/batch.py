@@ -18,6 +18,7 @@ from triptych.cli.opening import Changes, Sampling
 from triptych.cli.progress import Progress
 from triptych.cli.reporting import INTERRUPTED, reporting
 from triptych.cli.terminal import Waiting, remark
+from triptych.core.counted import counted
 from triptych.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,21 +60,8 @@ def batch(  # noqa: PLR0913  # one parameter per flag
         ),
     ],
     pipeline: args.PipelineArgument = args.DEFAULT_PIPELINE,
-    engine: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Where the work is done: 'local' (this process), or 'ray' (a cluster).",
-        ),
-    ] = "local",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="With --engine ray: how many load the pipeline (default: one on each machine).",
-        ),
-    ] = None,
+    engine: args.Engine = args.DEFAULT_ENGINE,
+    workers: args.Workers = None,
     max_new_tokens: args.MaxNewTokens = None,
     temperature: args.Temperature = None,
     top_k: args.TopK = None,
@@ -212,7 +200,7 @@ def _follow(tallies: Iterator[Tally], size: int | None, pipeline: str) -> None:
 
 def _count(tally: Tally) -> str:
     failed = f", {tally.failed:,} with errors" if tally.failed else ""
-    return f"{tally.records:,} lines{failed}" if tally.records != 1 else f"1 line{failed}"
+    return f"{counted(tally.records, 'line')}{failed}"
 
 
 def _summary(tally: Tally, begun: Tally, seconds: float) -> str:

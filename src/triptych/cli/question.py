@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from triptych.cli import arguments as args
 from triptych.cli.opening import Changes, Sampling
 from triptych.cli.reporting import warn
 from triptych.cli.terminal import decoding, remark
+from triptych.core.counted import counted
 from triptych.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -127,14 +128,7 @@ class Question:
         if needed:
             flags = " ".join(f"--plugin {path}" for path in needed)
             raise InputError(f"the answer was made with plugin files; give them, too: {flags}")
-        outside = Changes(
-            changes.set,
-            changes.insert,
-            changes.replace,
-            changes.remove,
-            changes.plugin,
-            allow_outside=True,
-        )
+        outside = replace(changes, allow_outside=True)
         return outside.load(self.pipeline, media=media, taps=taps, check=check, skips=skips)
 
     def compared(self, reply: Reply) -> FirstDifference | None:
@@ -145,7 +139,7 @@ class Question:
 def say_compared(reply: Reply, difference: FirstDifference | None) -> None:
     """Say whether an answer is the recorded one."""
     if difference is None:
-        remark(f"the {len(reply.tokens)} tokens that were recorded")
+        remark(f"the same {counted(len(reply.tokens), 'token')} as recorded")
     else:
         warn(f"the answer is another: {difference}")
 

@@ -15,6 +15,7 @@ from triptych.cli.opening import Changes, Sampling
 from triptych.cli.question import Flags, From, reproduced, say_compared
 from triptych.cli.reporting import FAULT, INTERRUPTED, reporting
 from triptych.cli.terminal import Waiting, harmless, remark
+from triptych.core.counted import counted
 from triptych.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def summary(reply: Reply) -> str:
         images += f" ({usage.image_tokens_kept} kept)"
     cached = f", {usage.cached_tokens} cached" if usage.cached_tokens else ""
     parts = [
-        f"{reply.finish_reason}: {usage.prompt_tokens} tokens in{images}{cached}",
+        f"{reply.finish_reason}: {counted(usage.prompt_tokens, 'token')} in{images}{cached}",
         f"{usage.completion_tokens} out",
         f"load {timings.load:.2f} s",
         *([f"vision {timings.vision:.2f} s"] if usage.image_tokens else []),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from triptych.cli.terminal import Waiting, table_console
+from triptych.core.counted import counted
 from triptych.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,12 +89,13 @@ def _drawn() -> Any:
 def _print(trace: Trace, asked: str, answer: str) -> None:
     typer.echo(f"{asked}\n{answer}\n")
     steps = trace.steps
-    _table(f"step 0, the prompt: {trace.prompt_tokens} tokens", trace, prompt=True)
+    _table(f"step 0, the prompt: {counted(trace.prompt_tokens, 'token')}", trace, prompt=True)
     if steps:
-        _table(f"steps 1 to {steps}, a token each: medians", trace, prompt=False)
+        title = "step 1, a token" if steps == 1 else f"steps 1 to {steps}, a token each: medians"
+        _table(title, trace, prompt=False)
     typer.echo(
         f"{trace.seconds * KILO:.1f} ms in all, with what it takes to look; "
-        f"{trace.new_tokens} new tokens"
+        f"{counted(trace.new_tokens, 'new token')}"
     )
 
 

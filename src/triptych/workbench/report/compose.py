@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from triptych.core.counted import counted
 from triptych.workbench.report.model import Finding, Report, Row, Table, Verdict
 from triptych.workbench.report.numbers import (
     NOTHING,
     chance,
-    counted,
     decimals_for,
     percent,
     plain,

@@ -52,11 +52,6 @@ def chance(p: float | None) -> str:
     return f"{p:.4f}" if p < 0.01 else f"{p:.3f}"  # noqa: PLR2004 - small ones by two figures
 
 
-def counted(number: int, noun: str) -> str:
-    """``1 run``, ``1,200 runs``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def percent(share: float) -> str:
     """``95 %``."""
     return f"{100 * share:g} %"
