@@ -127,27 +127,37 @@ class GraphBinding:
 
     def _feed(self, name: str, value: Array) -> None:
         """Let the next run read `value`, which is not bound, from the memory of the CPU."""
-        # What comes twice will come again, and is then cheaper to bind.
-        again = self._copied.get(name) is value
         copy = self._copies.get(name)
-        fits = copy is not None and copy.shape == value.shape and copy.dtype == value.dtype
-        if copy is not None and fits and not again:
+        if copy is None:
+            if value.nbytes > _SMALL or name in self._varying:
+                self._bind(name, value)
+            else:
+                self._given.pop(name, None)
+                bound = self._copies[name] = np.array(value, order="C")
+                self._copied[name] = value
+                self._io.bind_cpu_input(name, bound)
+            return
+        fits = copy.shape == value.shape and copy.dtype == value.dtype
+        # What comes twice will come again, and is then cheaper to bind.
+        if fits and self._copied[name] is not value:
             copy[...] = value
             self._copied[name] = value
             return
-        if copy is not None and not fits:
+        if not fits:
             self._varying.add(name)
-        for known in (self._given, self._copies, self._copied):
-            known.pop(name, None)
-        if value.nbytes <= _SMALL and not again and name not in self._varying:
-            bound = self._copies[name] = np.array(value, order="C")
-            self._copied[name] = value
+        del self._copies[name], self._copied[name]
+        self._bind(name, value)
+
+    def _bind(self, name: str, value: Array) -> None:
+        """Let the next run read `value` where it is, or a copy of what is not contiguous."""
+        bound = np.ascontiguousarray(value)
+        if bound is value and value.nbytes <= _PASSING:
+            # Kept as long as it is bound; another array could have its id.
+            self._given[name] = value
         else:
-            bound = np.ascontiguousarray(value)
+            self._given.pop(name, None)
             if value.nbytes > _PASSING:
                 self._passing.append(name)
-            elif bound is value:
-                self._given[name] = value
         self._io.bind_cpu_input(name, bound)
 
     def run(self, outputs: Sequence[Output], kept: Collection[str] = ()) -> dict[str, Array]:

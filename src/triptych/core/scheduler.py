@@ -247,7 +247,8 @@ class Scheduler:
         """
         sequence = span.sequence
         self._executor.enter(sequence, clock)
-        length, begin = len(sequence), sequence.forwarded
+        # Nothing is left that was appended and has not entered.
+        length, begin = sequence.entered, sequence.forwarded
         stop = min(length, begin + min(chunk, self._executor.room(sequence)))
         if stop <= begin:
             raise PluginError(
@@ -453,20 +454,19 @@ class Scheduler:
                 raise PluginError(
                     f"strategy {job.name} yielded {spans!r}; it must yield a list of Spans"
                 )
-            wanted.append(_Wanted(span, span.rows))
+            rows, pending = span.rows, span.sequence.pending
+            if not 1 <= rows <= pending:
+                raise PluginError(
+                    f"strategy {job.name} wants the logits of {rows} tokens, but "
+                    f"{pending} are pending; append first, and ask for those"
+                )
+            wanted.append(_Wanted(span, rows))
         if not wanted:
             raise PluginError(f"strategy {job.name} asked for no span; it must yield one at least")
         if len(wanted) > 1 and len({id(one.span.sequence) for one in wanted}) < len(wanted):
             raise PluginError(
                 f"strategy {job.name} asked for two spans of one sequence; ask for one of more rows"
             )
-        for one in wanted:
-            rows, pending = one.missing, one.span.sequence.pending
-            if not 1 <= rows <= pending:
-                raise PluginError(
-                    f"strategy {job.name} wants the logits of {rows} tokens, but "
-                    f"{pending} are pending; append first, and ask for those"
-                )
         return wanted
 
     def _try_to_sweep(self) -> None:

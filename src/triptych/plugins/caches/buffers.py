@@ -183,7 +183,7 @@ class BufferCache:
         """Count the rows written since `bind`."""
         for slot in slots:
             slot.index.extend(slot.writing.tolist())
-            slot.writing = slot.writing[:0]
+            slot.writing = _NO_TOKENS
 
     def _bind_range(self, slots: Sequence[BufferSlot]) -> Binding:
         block = slots[0].block
@@ -241,7 +241,7 @@ class BufferSlot:
         self.row = row
         self.place = (number, row)
         self.index: list[int] = []
-        self.writing: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self.writing = _NO_TOKENS
         self.evicted_until = 0
         self.closed = False
         self.notes = cache.notes() if cache.notes is not None else None
@@ -316,6 +316,8 @@ class BufferSlot:
 
 
 MASK = "attention_mask"
+
+_NO_TOKENS: TokenIndex = np.zeros(0, np.int64)
 
 
 def _asked(ask: Callable[..., Result], *given: object) -> Result:
