@@ -232,7 +232,7 @@ def test_a_full_disk_is_the_recorded_replys_error_and_nobody_elses(pipe, tmp_pat
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writer, "put", full)
+    monkeypatch.setattr(writer, "whole", full)
     monkeypatch.setattr(writer, "SHARD", 100)
     stream = pipe.stream("1 2", observer=Recorder(tmp_path / "r"), max_new_tokens=6)
     other = pipe.stream("4 5", max_new_tokens=6, seed=0)

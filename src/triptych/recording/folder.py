@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from triptych.recording.index import RecordingError
@@ -24,10 +23,3 @@ def check_free(folder: Path) -> None:
         return
     if folder.exists():
         raise RecordingError(f"{folder} exists and is not empty; name another folder, or remove it")
-
-
-def put(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)  # noqa: PTH105 - Path.replace does the same, and says less

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from triptych.core.ports import Array, Port
-from triptych.recording.folder import claim, put
+from triptych.core.whole_file import whole
+from triptych.recording.folder import claim
 from triptych.recording.index import INDEX, Pass, Tensor, header, last
 
 SHARD = 16 * 2**20
@@ -61,7 +62,8 @@ class Writer:
         if self._arrays:
             from safetensors.numpy import save
 
-            put(self.folder / f"ports-{self._files:05}.safetensors", save(self._arrays))
+            with whole(self.folder / f"ports-{self._files:05}.safetensors") as part:
+                part.write_bytes(save(self._arrays))
             self._files += 1
             self._bytes = 0
             self._arrays = {}

@@ -14,6 +14,7 @@ from triptych.core.config.digests import sha256
 from triptych.core.config.resolved import resolved
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.errors import InputError
+from triptych.core.whole_file import whole
 from triptych.workbench.lines.source import Fingerprint
 
 FORMAT = "triptych-batch"
@@ -60,13 +61,11 @@ class MadeWith:
     def write(self, path: Path) -> None:
         """Write it at once or not at all. Raises InputError."""
         text = json.dumps({"format": FORMAT, "format_version": VERSION, **asdict(self)}, indent=2)
-        part = path.with_name(f"{path.name}.part")
         try:
-            with part.open("w", encoding="utf-8") as file:
+            with whole(path) as part, part.open("w", encoding="utf-8") as file:
                 file.write(f"{text}\n")
                 file.flush()
                 os.fsync(file.fileno())
-            part.replace(path)
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from error
 

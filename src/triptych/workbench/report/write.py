@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from triptych.core.whole_file import whole
 from triptych.workbench.report.compose import compose
 from triptych.workbench.report.html import page
 from triptych.workbench.report.markdown import markdown
@@ -28,5 +29,6 @@ def write(
         "summary.csv": summary(comparison),
     }
     for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+        with whole(folder / name) as part:
+            part.write_text(text, encoding="utf-8", newline="\n")
     return folder / "report.md", folder / "report.html", folder / "summary.csv"

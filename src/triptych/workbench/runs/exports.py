@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from triptych.core.whole_file import whole
 from triptych.workbench.extra import workbench_extra
 from triptych.workbench.runs.store import Store
 
@@ -28,12 +28,30 @@ RESULTS = (
 )
 """Columns that are the same on every run of a sweep on one machine; scores of quality follow."""
 
-TIMINGS = ("arm", "item", "seed", "repeat", "load", "vision", "prefill", "decode", "wall",
-           "cached_tokens", "session")  # fmt: skip
+TIMINGS = (
+    "arm",
+    "item",
+    "seed",
+    "repeat",
+    "load",
+    "vision",
+    "prefill",
+    "decode",
+    "wall",
+    "cached_tokens",
+    "session",
+)
 """Columns that are not: seconds, what was reused; scores of times and memory follow."""
 
 _DIGITS = ".6g"
 """How scores are written: likelihoods agree to the last digit only where the batches were alike."""
+
+
+def write_all(store: Store, folder: Path) -> None:
+    """Every file that an ablation leaves beside its database. Raises MissingExtra."""
+    write_results(store, folder / "results.csv")
+    write_timings(store, folder / "timings.csv")
+    write_parquet(store, folder / "results.parquet")
 
 
 def write_results(store: Store, file: Path) -> None:
@@ -65,16 +83,8 @@ def write_parquet(store: Store, file: Path) -> None:
         scores = row.pop("scores")
         rows.append({**row, **{name: scores.get(name) for name in kinds}})
     table = pa.Table.from_pylist(rows)
-    unfinished = file.with_name(f"{file.name}.part")
-    parquet.write_table(table, unfinished)
-    unfinished.replace(file)
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    unfinished = file.with_name(f"{file.name}.part")
-    unfinished.write_text(text, encoding="utf-8", newline="")
-    unfinished.replace(file)
+    with whole(file) as part:
+        parquet.write_table(table, part)
 
 
 def _results_row(row: dict[str, Any], kinds: Sequence[str]) -> list[Any]:
@@ -85,15 +95,7 @@ def _results_row(row: dict[str, Any], kinds: Sequence[str]) -> list[Any]:
 
 
 def _write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(file, text.getvalue())
-
-
-def write_all(store: Store, folder: Path) -> None:
-    """Every file that an ablation leaves beside its database. Raises MissingExtra."""
-    write_results(store, folder / "results.csv")
-    write_timings(store, folder / "timings.csv")
-    write_parquet(store, folder / "results.parquet")
+    with whole(file) as part, part.open("w", encoding="utf-8", newline="") as text:
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
