@@ -97,6 +97,25 @@ def test_a_step_copies_neither_embeddings_nor_pasts(copied):
     assert not any(name.startswith("past") for name in names)
 
 
+def test_a_cache_that_attention_reads_in_float16_stays_on_the_device(copied, tmp_path):
+    import shutil
+    from pathlib import Path
+
+    import triptych
+    from triptych.export.kv_cache import cache_form, store_cache
+
+    folder = tmp_path / "sketch"
+    shutil.copytree(Path(triptych.__file__).parent / "models" / "sketch" / "pipeline", folder)
+    store_cache(folder / "decoder.onnx", cache_form("fp16"))
+    pipeline = load(folder, overrides={"session.max_context": 512, "session.preload": True})
+    pasts = [one for one in pipeline.placements if one.role == "past"]
+    assert {(one.device, one.copied) for one in pasts} == {("cuda", NEVER)}
+    replies = pipeline.generate_batch([Request(text, settings=LONG) for text in QUESTIONS])
+    assert [reply.text for reply in replies]
+    assert "attention_mask" in copied
+    assert not any(name.startswith("past") for name in copied)
+
+
 def test_what_does_not_change_is_copied_once(copied):
     pipeline = sketch()
     pipeline.generate("Hi", **GREEDY)

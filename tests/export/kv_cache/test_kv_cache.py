@@ -90,6 +90,37 @@ def test_logits_stay_near_those_of_a_cache_of_floats(stored, name, bound):
         assert np.abs(given[0] - given[1]).max() < bound
 
 
+def test_over_float16_only_new_tokens_are_cast_and_never_the_past(stored):
+    graph = onnx.load(stored("fp16") / "decoder.onnx", load_external_data=False).graph
+    makers = {name: node for node in graph.node for name in node.output}
+    nodes = [node for node in graph.node if node.op_type == "GroupQueryAttention"]
+    assert len(nodes) == LAYERS
+    pasts = {port.name for port in graph.input if port.name.startswith("past")}
+    presents = {port.name for port in graph.output if port.name.startswith("present")}
+    for node in nodes:
+        for name in node.input[:3]:
+            assert makers[name].op_type == "Cast"
+            assert makers[name].attribute[0].i == onnx.TensorProto.FLOAT16
+        assert set(node.input[3:5]) <= pasts
+        assert set(node.output[1:3]) <= presents
+        (reader,) = [other for other in graph.node if node.output[0] in other.input]
+        assert (reader.op_type, reader.attribute[0].i) == ("Cast", onnx.TensorProto.FLOAT)
+    readers = [node.op_type for node in graph.node if pasts & set(node.input)]
+    assert readers == ["GroupQueryAttention"] * LAYERS
+
+
+def test_over_float16_tokens_are_the_same_in_chunks_in_company_and_from_drafts(stored):
+    folder = stored("fp16")
+    plain = triptych.load(folder)
+    requests = scenes(6)
+    wanted = [plain.generate(request, no_sample=True).tokens for request in requests]
+    together = plain.generate_batch(requests, no_sample=True)
+    assert [reply.tokens for reply in together] == wanted
+    for overrides in {"session.chunk": 16}, {"strategy": {"prompt_lookup": {"tokens": 4}}}:
+        other = triptych.load(folder, overrides=overrides)
+        assert [other.generate(one, no_sample=True).tokens for one in requests] == wanted
+
+
 def test_eight_bits_give_the_same_answers_alone_in_company_and_over_turns(stored):
     exact, changed = triptych.load(SKETCH), triptych.load(stored("int8"))
     requests = scenes(12)

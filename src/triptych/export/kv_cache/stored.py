@@ -2,6 +2,8 @@
 
 GroupQueryAttention reads and writes whole numbers itself, by scales that are weights of the graph:
 https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+A cache of float16 it reads as it is only where its queries are float16 as well: CUDA has no kernel
+for others, and the CPU's converts the whole buffer at every step.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from triptych.export.kv_cache.form import CacheForm, CacheFormError
 from triptych.export.kv_cache.prompts import END_TOKENS, split_prompts
 
 OPERATOR = "GroupQueryAttention"
-# Where the operator has its past and present tensors, and its scales.
-PAST, PRESENT, SCALES = (3, 4), (1, 2), (12, 13)
+# Where the operator has the new tokens, its past and present tensors, and its scales.
+NEW, PAST, PRESENT, SCALES = (0, 1, 2), (3, 4), (1, 2), (12, 13)
 # What was not seen while measuring may be larger. Eight bits have room for that, four have none.
 MARGINS: Mapping[int, float] = {8: 1.5, 4: 1.05}
 
@@ -52,6 +54,8 @@ def store_cache(
                 _declare(graph, value, form)
         if form.bits:
             _scale(graph, model.graph, node, form, ranges or {}, grain)
+        if form.dtype == ir.DataType.FLOAT16:
+            _compute_in_halves(model.graph, node)
     if form.dtype == ir.DataType.INT8:
         split_prompts(model.graph, nodes)
         model.metadata_props[PROMPT_TOKENS] = str(END_TOKENS)
@@ -72,6 +76,27 @@ def _declare(graph: Path, value: ir.Value, form: CacheForm) -> None:
         )
     value.dtype = form.dtype
     value.shape = ir.Shape([*shape[:-1], shape[-1] // form.values])
+
+
+def _compute_in_halves(whole: ir.Graph, node: ir.Node) -> None:
+    """Lets attention compute in float16: the new tokens are cast, and what it says of them back."""
+    for at in NEW:
+        new = ir.Node(
+            "", "Cast", [node.inputs[at]], [ir.AttrInt64("to", ir.DataType.FLOAT16)],
+            name=f"{node.name}/Cast_{at}",
+        )  # fmt: skip
+        new.outputs[0].name = new.name
+        whole.insert_before(node, new)
+        node.replace_input_with(at, new.outputs[0])
+    attended = node.outputs[0]
+    back = ir.Node(
+        "", "Cast", [attended], [ir.AttrInt64("to", ir.DataType.FLOAT)],
+        name=f"{node.name}/Cast_back",
+    )  # fmt: skip
+    back.outputs[0].name = back.name
+    attended.replace_all_uses_with(back.outputs[0])
+    back.replace_input_with(0, attended)
+    whole.insert_after(node, back)
 
 
 def _scale(
