@@ -209,3 +209,13 @@ def test_operators_that_a_gpu_has_no_kernel_for_are_told(triptych, tiny_pipeline
         "note: decoder: CUDA has no kernel for GroupQueryAttention (in float32), so that runs on "
         "the CPU, with a copy each way"
     ]
+
+
+def test_attention_over_a_cache_of_float16_has_a_kernel_on_a_gpu(triptych, tmp_path):
+    from triptych.export import export_checkpoint
+
+    checkpoint = Path(__file__).parents[2] / "checkpoints" / "sketch"
+    folder = export_checkpoint(checkpoint, tmp_path / "export", precision="fp16", kv_cache="fp16")
+    done = triptych("check", folder, "--set=session.providers=[cuda, cpu]")
+    assert (done.code, done.err) == (0, "")
+    assert "no kernel" not in done.out

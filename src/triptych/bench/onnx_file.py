@@ -21,7 +21,7 @@ BITS = {
 _MODEL_GRAPH, _MODEL_FUNCTION = 7, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
 _FUNCTION_NODE = 7
-_NODE_INPUT, _NODE_OP, _NODE_ATTRIBUTE = 1, 4, 5
+_NODE_INPUT, _NODE_OUTPUT, _NODE_OP, _NODE_ATTRIBUTE = 1, 2, 4, 5
 _ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_GRAPH = 1, 3, 6
 _TENSOR_DIM, _TENSOR_TYPE, _TENSOR_NAME = 1, 2, 8
 
@@ -44,13 +44,14 @@ class Tensor:
 class Node:
     """One node. inputs: names, empty where one is left out. integers: its int attributes.
 
-    branches: the nodes of each of its subgraphs.
+    branches: the nodes of each of its subgraphs. outputs: names.
     """
 
     op: str
     inputs: tuple[str, ...]
     integers: dict[str, int]
     branches: tuple[tuple[Node, ...], ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,20 +90,22 @@ class _Reader:
                 self.weights.append(self.tensor(begin, stop))
 
     def node(self, start: int, end: int) -> None:
-        op, inputs, integers = "", list[str](), dict[str, int]()
+        op, inputs, outputs, integers = "", list[str](), list[str](), dict[str, int]()
         outer, branches = self.nodes, list[tuple[Node, ...]]()
         for field, begin, stop in self.fields(start, end):
             if field == _NODE_OP:
                 op = self.text(begin, stop)
             elif field == _NODE_INPUT:
                 inputs.append(self.text(begin, stop))
+            elif field == _NODE_OUTPUT:
+                outputs.append(self.text(begin, stop))
             elif field == _NODE_ATTRIBUTE:
                 self.nodes = []
                 self.attribute(begin, stop, integers)
                 if self.nodes:
                     branches.append(tuple(self.nodes))
         self.nodes = outer
-        self.nodes.append(Node(op, tuple(inputs), integers, tuple(branches)))
+        self.nodes.append(Node(op, tuple(inputs), integers, tuple(branches), tuple(outputs)))
 
     def attribute(self, start: int, end: int, integers: dict[str, int]) -> None:
         name = ""

@@ -21,6 +21,8 @@ WITHOUT = frozenset({"MatMulIntegerToFloat", "DynamicQuantizeMatMul"})
 HALVES = frozenset({"GroupQueryAttention", "QMoE"})
 """With one for float16 and bfloat16 alone."""
 HALF_TYPES = frozenset({"float16", "bfloat16"})
+HALF_NUMBERS = frozenset({10, 16})
+"""The same, by onnx.TensorProto.DataType."""
 
 
 def on_cpu(assembly: Assembly) -> Iterator[str]:
@@ -34,9 +36,17 @@ def on_cpu(assembly: Assembly) -> Iterator[str]:
         halves = any(
             port.dtype in HALF_TYPES and not port.name.startswith("past") for port in graph.inputs
         )
-        used = set(_operators(read_onnx(graph.path).nodes))
-        named = [*sorted(used & WITHOUT)]
-        named += [f"{name} (in float32)" for name in sorted(used & HALVES) if not halves]
+        nodes = list(_all(read_onnx(graph.path).nodes))
+        cast = {
+            name
+            for node in nodes
+            if node.op == "Cast" and node.integers.get("to") in HALF_NUMBERS
+            for name in node.outputs
+        }
+        named = sorted({node.op for node in nodes} & WITHOUT)
+        if not halves:
+            floats = {node.op for node in nodes if cast.isdisjoint(node.inputs)} & HALVES
+            named += [f"{name} (in float32)" for name in sorted(floats)]
         if named:
             yield (
                 f"{wired.label}: CUDA has no kernel for {', '.join(named)}, so that runs on the "
@@ -44,8 +54,8 @@ def on_cpu(assembly: Assembly) -> Iterator[str]:
             )
 
 
-def _operators(nodes: Iterable[Node]) -> Iterator[str]:
+def _all(nodes: Iterable[Node]) -> Iterator[Node]:
     for node in nodes:
-        yield node.op
+        yield node
         for branch in node.branches:
-            yield from _operators(branch)
+            yield from _all(branch)
