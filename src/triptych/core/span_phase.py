@@ -19,7 +19,6 @@ from triptych.core.wired import INPUT_PORTS, SPAN_PORTS, TABLE_PORTS, Wired, Wir
 
 _NO_ROWS = np.zeros(0, np.int64)
 
-
 _Grown = tuple[Cache[Any], Any, list[Seen]]
 """A cache, the slot that grew by a slice, and what the cache is shown of it."""
 

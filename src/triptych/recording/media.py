@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from os import PathLike
@@ -46,7 +46,7 @@ class Keeper:
         """The request as a manifest has it."""
         said: dict[str, Any] = {}
         if request.messages is not None:
-            said["messages"] = [self._message(message) for message in request.messages]
+            said["messages"] = _changed(request.messages, self.keep)
         else:
             said["text"] = request.text
         if request.system is not None:
@@ -69,17 +69,6 @@ class Keeper:
             return [self.keep(one) for one in given]
         png = _as_png(given)
         return {UNKEPT: type(given).__name__} if png is None else self._bytes(png, ".png")
-
-    def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        content = message.get("content")
-        if isinstance(content, list | tuple):
-            content = [self._part(part) for part in content]
-        return {**message, "content": content}
-
-    def _part(self, part: Any) -> Any:
-        if not isinstance(part, Mapping):
-            return part
-        return {key: self.keep(value) if key in _SHOWN else value for key, value in part.items()}
 
     def _file(self, path: Path) -> Any:
         if path.is_dir():
@@ -116,7 +105,7 @@ class Finder:
         messages = said.get("messages")
         return Request(
             said.get("text"),
-            None if messages is None else [self._message(message) for message in messages],
+            None if messages is None else _changed(messages, self.find),
             [self.find(image) for image in said.get("images", ())],
             said.get("system"),
             id=said.get("id"),
@@ -150,16 +139,24 @@ class Finder:
             raise RecordingError(f"{self.folder}: {name!r} is no file of this recording")
         return path
 
-    def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        content = message.get("content")
-        if isinstance(content, list):
-            content = [self._part(part) for part in content]
-        return {**message, "content": content}
 
-    def _part(self, part: Any) -> Any:
+def _changed(
+    messages: Iterable[Mapping[str, Any]], change: Callable[[Any], Any]
+) -> list[dict[str, Any]]:
+    """The messages with what `change` makes of each medium in them."""
+
+    def part_of(part: Any) -> Any:
         if not isinstance(part, Mapping):
             return part
-        return {key: self.find(value) if key in _SHOWN else value for key, value in part.items()}
+        return {key: change(value) if key in _SHOWN else value for key, value in part.items()}
+
+    found = []
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, list | tuple):
+            content = [part_of(part) for part in content]
+        found.append({**message, "content": content})
+    return found
 
 
 def _of_folder(path: Path) -> str:
