@@ -34,7 +34,7 @@ class Column:
         self._length = int(first.shape[axis])
         self._forgotten = 0
         self._others = (slice(None),) * axis
-        self._first = (*self._others, 0)
+        self._first: tuple[Any, ...] = (*self._others, 0)
         self._keep(first.copy())
 
     @property
