@@ -42,7 +42,7 @@ def test_places_in_lists_count_where_it_is_said():
     assert score(SCENE, SCENE, lists="ordered")["json_fields"] == 1
 
 
-@pytest.mark.parametrize("text", ["", "a red circle", '{"a": 1', "``` ```"])
+@pytest.mark.parametrize("text", ["", "a red circle", '{"a": 1', "``` ```", "[" * 100_000])
 def test_what_is_no_json_has_no_fields(text):
     assert score({"a": 1}, text) == {"json_fields": 0, "json_valid": 0}
 

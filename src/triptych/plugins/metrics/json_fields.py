@@ -42,10 +42,10 @@ class JSONFields:
         wanted = Counter(self._fields(_reference(item)))
         said: Counter[tuple[Path, str]] = Counter()
         try:
-            document = json.loads(_unfenced(answer.reply.text))
-        except ValueError:
+            said.update(self._fields(json.loads(_unfenced(answer.reply.text))))
+        except (ValueError, RecursionError):
+            # Who repeats one bracket for ever has said nothing.
             return {"json_fields": 0.0, "json_valid": 0.0}
-        said.update(self._fields(document))
         both = (wanted & said).total()
         every = wanted.total() + said.total()
         return {"json_fields": 2 * both / every if every else 1.0, "json_valid": 1.0}
