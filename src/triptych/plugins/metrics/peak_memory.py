@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 from triptych.core.dataset import Item
 from triptych.core.errors import InputError
 from triptych.core.metric import Answer, Measures
+from triptych.core.usage import peak_memory
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _FORGET_THE_PEAK = "5"
 """See proc(5), `clear_refs`."""
 
-_MIB = 1024
+_KIB, _MIB = 2**10, 2**20
 
 
 class PeakMemory:
@@ -46,13 +46,11 @@ def _peak() -> float:
         for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
             name, _, value = line.partition(":")
             if name == "VmHWM":
-                return int(value.split()[0]) / _MIB
-    try:
-        import resource
-    except ImportError as error:
-        raise InputError("peak_memory: this system does not say how much a process has") from error
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (_MIB * _MIB if sys.platform == "darwin" else _MIB)
+                return int(value.split()[0]) * _KIB / _MIB
+    most = peak_memory()
+    if most is None:
+        raise InputError("peak_memory: this system does not say how much a process has")
+    return most / _MIB
 
 
 def _forget() -> None:

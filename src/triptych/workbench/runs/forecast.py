@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 from triptych.core.dataset import Item
+from triptych.core.usage import peak_memory
 from triptych.workbench.extra import workbench_extra
 from triptych.workbench.runs.ablation import Ablation
 from triptych.workbench.runs.grouping import Files, files_and_sizes
 from triptych.workbench.runs.recipe import ArmRecipe, ArmsRecipe
 from triptych.workbench.runs.seeds import leaves_nothing_to_chance
 from triptych.workbench.runs.task import Task
-from triptych.workbench.runs.usage import peak_memory
 
 SAMPLE = 8
 """Items that the base arm answers, spread over the data."""
