@@ -88,6 +88,11 @@ WRONG = {
     ),
     "nameless": (GOOD + "include: [{remove: merge}]", "4:11: include[0]", "add 'name: ...'"),
     "named_base": (GOOD + "include: [{name: base}]", "4:18", "choose another name"),
+    "name_of_two_lines": (
+        GOOD + 'include: [{name: "a\\nb"}]',
+        "4:18: include[0].name",
+        "without line breaks",
+    ),
     "two_of_a_name": (
         GOOD + "include:\n  - {name: a}\n  - {name: a}",
         "6:12: include[1].name",
@@ -129,6 +134,7 @@ WRONG = {
         "beam_search",
     ),
     "seed_text": (GOOD + "seeds: [0, one]", "4:12: seeds[1]", "whole number of at least 0"),
+    "seed_too_large": (GOOD + f"seeds: [{2**63}]", "4:9: seeds[0]", str(2**63 - 1)),
     "no_seed": (GOOD + "seeds: []", "4:8: seeds", "as in [0, 1, 2]"),
     "no_repeat": (GOOD + "repeats: 0", "4:10: repeats", "at least 1"),
     "no_item": (GOOD + "limit: true", "4:8: limit", "at least 1"),

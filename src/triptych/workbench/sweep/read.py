@@ -33,6 +33,9 @@ NEEDED = ("data", "metrics")
 ARM_KEYS = ("name", "base", "set", "insert", "replace", "remove")
 """The keys of an entry of `include`."""
 
+LARGEST_SEED = 2**63 - 1
+"""What a database holds as a whole number."""
+
 BASE = "base"
 """The name of the arm that others are compared with."""
 
@@ -130,6 +133,9 @@ def _inclusions(node: Node) -> tuple[Inclusion, ...]:
         if "name" not in entry.items:
             raise ConfigError(entry.where, "this arm has no name", hint="add 'name: ...'")
         name = _text(entry.child("name"), "a name")
+        if not name.value.isprintable():
+            cause = f"{shown(name.value)} does not fit on a line"
+            raise ConfigError(name.where, cause, hint="write it without line breaks and tabs")
         if name.value == BASE:
             cause = f"{BASE!r} is the arm that others are compared with"
             raise ConfigError(name.where, cause, hint="choose another name")
@@ -168,7 +174,7 @@ def _seeds(node: Node) -> tuple[int, ...]:
     if not nodes:
         raise ConfigError(node.where, "there is no seed", hint="as in [0, 1, 2]")
     _refuse_twins(nodes)
-    return tuple(_whole(one, least=0) for one in nodes)
+    return tuple(_whole(one, least=0, most=LARGEST_SEED) for one in nodes)
 
 
 def _list(node: Node) -> list[Node]:
@@ -183,11 +189,13 @@ def _text(node: Node, what: str) -> Node:
     return node
 
 
-def _whole(node: Node, *, least: int) -> int:
+def _whole(node: Node, *, least: int, most: int | None = None) -> int:
     value = node.value
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         cause = f"{shown(value)} is not a whole number of at least {least}"
         raise ConfigError(node.where, cause)
+    if most is not None and value > most:
+        raise ConfigError(node.where, f"{value} is more than {most}")
     return value
 
 
