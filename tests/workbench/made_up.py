@@ -14,7 +14,11 @@ COUNTRIES = ("France", "Italy", "Spain", "Germany", "Japan", "Egypt", "Peru", "K
 
 @hookimpl
 def datasets():
-    return [Component("few", ":Few", "a few questions", main="count")]
+    return [
+        Component("few", ":Few", "a few questions", main="count"),
+        Component("torn", ":Torn", "fails after one item"),
+        Component("loose", ":Loose", "no items"),
+    ]
 
 
 @hookimpl
@@ -25,6 +29,8 @@ def metrics():
         Component("as_base", ":AsBase", "whether the base said the same"),
         Component("fussy", ":Fussy", "fails at one item"),
         Component("endless", ":Endless", "no finite number"),
+        Component("faulty", ":Faulty", "a bug at one item"),
+        Component("moody", ":Moody", "a name of its own for each item"),
         Component("slow", ":Slow", "takes its time"),
     ]
 
@@ -56,6 +62,17 @@ class Few:
             yield Item(f"q{index}", Request(text, images=images), reference, cluster, "capital")
 
 
+class Torn:
+    def __iter__(self):
+        yield Item("q0", Request("What is the capital of France?"), "Paris")
+        raise OSError("the disk is gone")
+
+
+class Loose:
+    def __iter__(self):
+        yield {"text": "What is the capital of France?"}
+
+
 class Length:
     def __call__(self, item, answer):
         return {"letters": len(answer.reply.text)}
@@ -79,6 +96,16 @@ class AsBase:
     def __call__(self, item, answer):
         base = answer.base
         return {"same": 1.0 if base is None else float(base.tokens == answer.reply.tokens)}
+
+
+class Faulty:
+    def __call__(self, item, answer):
+        return {"found": {"q0": 1.0}[item.id]}
+
+
+class Moody:
+    def __call__(self, item, answer):
+        return {item.id: 1.0}
 
 
 class Fussy:

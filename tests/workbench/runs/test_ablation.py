@@ -7,6 +7,7 @@ import pytest
 
 import triptych
 from tests.workbench.sweeps import by_cell, read, run
+from triptych.core.errors import PluginError
 from triptych.core.graph import Graph
 from triptych.workbench.engines.local import LocalEngine
 from triptych.workbench.runs.seeds import run_seed
@@ -107,8 +108,22 @@ def test_an_item_that_fails_is_a_row_that_says_why_and_stops_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("data", "words"),
+    [("torn", "local/torn: OSError: the disk is gone"), ("loose", "local/loose gave a dict")],
+)
+def test_data_that_fail_end_the_ablation_and_are_named(data, words, tmp_path):
+    with pytest.raises(PluginError, match=words):
+        run(tmp_path, f"format: 1\ndata: local/{data}\nmetrics: [local/length]\n")
+
+
+@pytest.mark.parametrize(
     ("metric", "words"),
-    [("local/fussy", "q1 is not to my taste"), ("local/endless", "endless = inf")],
+    [
+        ("local/fussy", "q1 is not to my taste"),
+        ("local/endless", "endless = inf"),
+        ("local/faulty", "local/faulty: KeyError: 'q1'"),
+        ("local/moody", "local/moody gave q1, and for another item q0; the names are the same"),
+    ],
 )
 def test_a_metric_that_fails_keeps_the_answer_and_says_why(tmp_path, metric, words):
     runs = by_cell(run(tmp_path, f"format: 1\ndata: {{local/few: 2}}\nmetrics: [{metric}]\n"))
@@ -312,6 +327,6 @@ def test_a_pipeline_that_cannot_be_loaded_ends_the_ablation_and_no_item_is_to_bl
     asked = read(tmp_path, PLAIN % 2 + "base: model")
     (model / "decoder.onnx").write_bytes((model / "decoder.onnx").read_bytes()[:5000])
     with Store(tmp_path / "out") as store:
-        with pytest.raises(TriptychError):
+        with pytest.raises(TriptychError, match=r"^arm base: "):
             asked.run(store, LocalEngine())
         assert store.count("runs") == 0

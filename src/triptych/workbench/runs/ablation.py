@@ -16,6 +16,7 @@ from triptych.core.config.part import Part
 from triptych.core.config.resolved import plain, resolved
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.dataset import Item
+from triptych.core.errors import PluginError, TriptychError
 from triptych.core.memory import total_memory
 from triptych.core.paths import Paths
 from triptych.workbench.engines.embedded import embedded
@@ -107,8 +108,20 @@ class Ablation:
         )
 
     def items(self) -> Iterator[Item]:
-        """The items that are asked."""
-        return islice(iter(self.data.make()), self.limit)
+        """The items that are asked. Raises PluginError for what a dataset raises or gives wrong."""
+        try:
+            for item in islice(iter(self.data.make()), self.limit):
+                yield self._item(item)
+        except TriptychError:
+            raise
+        except Exception as error:
+            raise PluginError(f"{self.data.label}: {type(error).__name__}: {error}") from error
+
+    def _item(self, given: object) -> Item:
+        if isinstance(given, Item):
+            return given
+        kind = type(given).__name__
+        raise PluginError(f"{self.data.label} gave a {kind}, which is no triptych.Item")
 
     @property
     def runs_per_item(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from triptych.core.config.part import Part
 from triptych.core.dataset import Item
-from triptych.core.errors import PluginError
+from triptych.core.errors import PluginError, TriptychError
 from triptych.core.metric import Answer, Measures, Metric
 from triptych.workbench.results import ScoreKind
 
@@ -36,9 +36,12 @@ class Scoring:
     def __call__(self, item: Item, answer: Answer) -> Mapping[str, float]:
         """The scores. Raises PluginError for what is no finite number, and what a metric raises.
 
+        Names that are not those of the item before are an error, too: a mean would be of few items.
         A score whose name another metric gives, too, is called ``METRIC.NAME``.
         """
-        given = [(label, metric, metric(item, answer)) for label, metric in self._metrics]
+        given = [
+            (label, metric, _asked(label, metric, item, answer)) for label, metric in self._metrics
+        ]
         names = [name for _, _, scores in given for name in scores]
         found: dict[str, float] = {}
         kinds = []
@@ -51,7 +54,26 @@ class Scoring:
                 found[unique] = float(value)
                 kinds.append(ScoreKind(unique, label, _measures(metric), name in lower))
         self.kinds = self.kinds or tuple(kinds)
+        for label, _, scores in given:
+            if {one.name for one in kinds if one.metric == label} != self._names(label):
+                before = ", ".join(sorted(self._names(label)))
+                raise PluginError(
+                    f"{label} gave {', '.join(scores) or 'no score'}, and for another item "
+                    f"{before or 'none'}; the names are the same for every item"
+                )
         return found
+
+    def _names(self, label: str) -> set[str]:
+        return {kind.name for kind in self.kinds if kind.metric == label}
+
+
+def _asked(label: str, metric: Metric, item: Item, answer: Answer) -> Mapping[str, float]:
+    try:
+        return metric(item, answer)
+    except TriptychError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{label}: {type(error).__name__}: {error}") from error
 
 
 def _measures(metric: Metric) -> Measures:

@@ -17,7 +17,7 @@ from triptych.core.config.load import load_spec
 from triptych.core.config.nodes import node_of
 from triptych.core.config.reader import read_yaml
 from triptych.core.dataset import Item
-from triptych.core.errors import words_of
+from triptych.core.errors import TriptychError, words_of
 from triptych.core.metric import Answer, Base
 from triptych.core.paths import Paths
 from triptych.core.pipeline import Pipeline
@@ -37,6 +37,10 @@ loaded pipeline."""
 
 _PROMPTS = 8
 """Items whose prompts are kept: tasks of one item come one after the other."""
+
+
+class ArmError(TriptychError):
+    """The pipeline of an arm cannot be loaded, by which no item is to blame."""
 
 
 @dataclass
@@ -111,9 +115,12 @@ class ArmsWorker:
         self._lanes.clear()
 
     def _lane(self, name: str) -> _Lane:
-        """The pipeline of an arm."""
+        """The pipeline of an arm. Raises ArmError."""
         if name not in self._of_arm:
-            self._open(self._recipes[name])
+            try:
+                self._open(self._recipes[name])
+            except TriptychError as error:
+                raise ArmError(f"arm {name}: {error}") from error
         return self._of_arm[name]
 
     def _open(self, arm: ArmRecipe) -> None:
