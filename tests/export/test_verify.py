@@ -152,7 +152,7 @@ def test_a_pipeline_that_was_made_elsewhere_is_compared_as_well(checkpoint, tmp_
     assert not any("weights" in one.port for one in result.checks)
 
 
-@pytest.mark.parametrize(("kv_cache", "tolerance"), [("fp32", 1e-4), ("fp16", 1e-3)])
+@pytest.mark.parametrize(("kv_cache", "tolerance"), [("fp32", 1e-4), ("fp16", 5e-3)])
 def test_a_rounded_cache_shows_in_logits_and_nowhere_else(
     checkpoint, tmp_path, kv_cache, tolerance
 ):
