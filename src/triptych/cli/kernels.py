@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 GPUS = frozenset({"cuda", "CUDAExecutionProvider"})
 
-WITHOUT = frozenset({"MatMulIntegerToFloat", "DynamicQuantizeMatMul"})
+WITHOUT = frozenset({"MatMulIntegerToFloat", "DynamicQuantizeMatMul", "DynamicQuantizeLinear"})
 """Without a kernel for CUDA."""
 HALVES = frozenset({"GroupQueryAttention", "QMoE"})
 """With one for float16 and bfloat16 alone."""
