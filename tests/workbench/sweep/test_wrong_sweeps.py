@@ -30,6 +30,11 @@ WRONG = {
         "2:27: data.local/few.count",
         "whole number",
     ),
+    "unknown_task": (
+        "format: 1\ndata: {sketch_scenes: {tasks: [coutn]}}\nmetrics: [local/length]",
+        "2:32: data.sketch_scenes.tasks[0]",
+        "did you mean 'count'?",
+    ),
     "unknown_metric": (
         "format: 1\ndata: {local/few: 2}\nmetrics: [local/lenght]",
         "3:11: metrics.local/lenght",

@@ -78,7 +78,10 @@ class _Problem:
 def _first(error: ValidationError, model: type[BaseModel], node: Node) -> ConfigError:
     """The first error in the file; one of a missing setting last, which another may explain."""
     problems: dict[str, _Problem] = {}
-    for one in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    for one in errors:
+        if one["type"] == "too_short" and any(_within(other, one) for other in errors):
+            continue  # Wrong items are not counted: they are what there is to mend.
         where = _place(node, one["loc"], one["type"])
         problems.setdefault(where.path, _Problem(where, [])).errors.append(one)
 
@@ -87,6 +90,12 @@ def _first(error: ValidationError, model: type[BaseModel], node: Node) -> Config
         return problem.errors[0]["type"] == "missing", where.line or 0, where.column or 0
 
     return _translated(min(problems.values(), key=order), model)
+
+
+def _within(other: Any, one: Any) -> bool:
+    """Whether an error is of something inside of that which another error is of."""
+    loc = one["loc"]
+    return len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc
 
 
 def _place(node: Node, loc: tuple[int | str, ...], kind: str) -> Where:
