@@ -30,6 +30,13 @@ def test_findings_name_who_is_worse_and_better_and_what_would_have_shown(report)
     assert "hot by +" in speed.text
 
 
+def test_a_difference_that_cannot_be_is_not_said_to_be_findable():
+    few = made({"base": 0.0, "warm": -0.1}, items=4, per_cluster=2, seeds=1, seed=4)
+    (quality,) = compose(few, compare(few, resamples=99)).findings
+    ((verdict, text),) = quality.told
+    assert (verdict, text[-28:]) == ("unsure", "there is too little to tell.")
+
+
 def test_facts_count_clusters_draws_and_failures(report):
     assert report.facts == (
         "120 questions",

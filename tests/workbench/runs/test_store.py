@@ -111,6 +111,7 @@ def run(folder, text, **options):
     asked = read(folder, text, **options)
     with Store(folder / "out") as store:
         asked.run(store, LocalEngine())
+        return store.results()
 
 
 @pytest.mark.parametrize(
@@ -158,6 +159,34 @@ def test_a_pipeline_whose_files_have_changed_is_refused(tmp_path):
     )
     with pytest.raises(StoreError, match=r"arm base: stop\.max_new_tokens: was 100, is 9"):
         run(tmp_path, text)
+
+
+def test_a_folder_that_has_moved_goes_on(tmp_path):
+    from triptych.core.config.locate import builtin
+
+    here = tmp_path / "here"
+    (here / "model").mkdir(parents=True)
+    for path in builtin("sketch").iterdir():
+        (here / "model" / path.name).write_bytes(path.read_bytes())
+    before = run(here, f"base: model\n{SWEEP}").runs
+    there = here.rename(tmp_path / "there")
+    with sqlite3.connect(there / "out" / "runs.sqlite") as database:
+        seconds = "SELECT rowid FROM runs WHERE seed = 1"
+        database.execute(f"DELETE FROM scores WHERE run IN ({seconds})")
+        database.execute("DELETE FROM runs WHERE seed = 1")
+    after = run(there, f"base: model\n{SWEEP}").runs
+    assert sorted(after, key=repr) == sorted(before, key=repr)
+
+
+def test_a_database_of_something_else_is_left_as_it_is(tmp_path):
+    database = sqlite3.connect(tmp_path / "runs.sqlite")
+    database.execute("CREATE TABLE mine (x)")
+    database.close()
+    with pytest.raises(StoreError, match="has tables that are not an ablation's"):
+        Store(tmp_path)
+    database = sqlite3.connect(tmp_path / "runs.sqlite")
+    assert database.execute("SELECT name FROM sqlite_schema").fetchall() == [("mine",)]
+    database.close()
 
 
 def test_data_that_has_changed_behind_the_same_words_is_refused(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -124,7 +125,8 @@ def _finding(comparison: Comparison, score: ScoreKind, results: Results) -> Find
             told.append((those[0].verdict, f"{word}: {'; '.join(named)}."))
     unsure = [difference for difference in found if difference.verdict == "unsure"]
     if unsure:
-        told.append(("unsure", _not_told(unsure, digits, others=len(unsure) < len(found))))
+        most = _most(score, results)
+        told.append(("unsure", _not_told(unsure, digits, most, others=len(unsure) < len(found))))
     same = [difference.arm for difference in found if difference.verdict == "same"]
     if same:
         told.append(("same", f"The same on every question: {'; '.join(same)}."))
@@ -139,10 +141,20 @@ def _named(difference: Difference, digits: int) -> str:
     )
 
 
-def _not_told(unsure: Sequence[Difference], digits: int, *, others: bool) -> str:
+def _most(score: ScoreKind, results: Results) -> float:
+    """The largest difference that there can be: 1 of a score that is a share."""
+    values = [run.scores[score.name] for run in results.runs if score.name in run.scores]
+    return 1.0 if all(0 <= value <= 1 for value in values) else math.inf
+
+
+def _not_told(unsure: Sequence[Difference], digits: int, most: float, *, others: bool) -> str:
+    """That arms were not told apart, and which of their differences would have been.
+
+    most: the largest difference that there can be; with few clusters not even that would show.
+    """
     who = counted(len(unsure), "other arm" if others else "arm")
     text = f"No difference beyond chance: {who}"
-    smallest = [d.smallest for d in unsure if d.smallest is not None]
+    smallest = [d.smallest for d in unsure if d.smallest is not None and d.smallest <= most]
     if not smallest:
         return f"{text}; there is too little to tell."
     low, high = plain(min(smallest), digits), plain(max(smallest), digits)

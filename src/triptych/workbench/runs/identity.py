@@ -87,9 +87,11 @@ def _in_arms(old: Sequence[Arm], new: Sequence[Arm]) -> Iterator[str]:
         yield f"arm {name}: is gone"
 
 
-def _document(arm: Arm) -> Any:
+def _document(arm: Arm) -> dict[str, Any]:
+    """What an arm's pipeline is; where its folder stands is not part of that."""
     node = read_yaml(arm.config, arm.name)
-    return None if node is None else node.plain()
+    found: dict[str, Any] = {} if node is None else node.plain()
+    return {key: value for key, value in found.items() if key != "root"}
 
 
 def _text(value: Any) -> str:

@@ -54,6 +54,10 @@ class Store:
                 # Only now, so that of two processes one makes the tables.
                 found = self._value("PRAGMA user_version")
                 if found == 0:
+                    if self._value("SELECT count(*) FROM sqlite_schema"):
+                        raise StoreError(
+                            f"{self.path} has tables that are not an ablation's; name another --out"
+                        )
                     for statement in TABLES.split(";\n"):
                         self._db.execute(statement)
                     self._db.execute(f"PRAGMA user_version = {VERSION}")
