@@ -12,11 +12,10 @@ from typing import Any
 from triptych.core.config.errors import guess
 from triptych.core.errors import InputError
 from triptych.core.request import Request
+from triptych.core.request_media import with_media
 
 FIELDS = ("text", "messages", "images", "videos", "system", "settings", "id")
 """The fields of a request; see `Request`."""
-MEDIA = ("image", "video")
-"""Types of the parts of a message that show something."""
 
 _DATA = "data:"
 _BASE64 = ";base64"
@@ -53,22 +52,19 @@ def request_of(document: Mapping[str, Any], folder: Path, *, also: Collection[st
         if name not in known:
             hint = guess(name, known)
             raise InputError(f"there is no field {name!r}{hint} (fields: {', '.join(known)})")
-    settings, messages = document.get("settings"), document.get("messages")
+    settings = document.get("settings")
     if settings is not None and not isinstance(settings, dict):
         raise InputError('settings must be an object, as in {"temperature": 0.3}')
-    if isinstance(messages, list):
-        messages = [
-            _message(message, folder, f"messages[{i}]") for i, message in enumerate(messages)
-        ]
-    return Request(
+    asked = Request(
         document.get("text"),
-        messages,
-        _listed(document, "images", folder),
+        document.get("messages"),
+        _listed(document, "images"),
         document.get("system"),
         settings or {},
         _id(document.get("id")),
-        _listed(document, "videos", folder),
+        _listed(document, "videos"),
     )
+    return with_media(asked, lambda value, kind, place: _medium(value, kind, folder, place))
 
 
 def _id(value: object) -> str | None:
@@ -79,31 +75,14 @@ def _id(value: object) -> str | None:
     raise InputError("id must be text or a whole number")
 
 
-def _listed(document: Mapping[str, Any], name: str, folder: Path) -> list[Any]:
+def _listed(document: Mapping[str, Any], name: str) -> list[Any]:
     """The pictures or videos of a field."""
     found = document.get(name)
     if found is None:
         return []
     if not isinstance(found, list):
         raise InputError(f"{name} is a list, also for one")
-    kind = name.removesuffix("s")
-    return [_medium(value, kind, folder, f"{name}[{i}]") for i, value in enumerate(found)]
-
-
-def _message(message: Any, folder: Path, place: str) -> Any:
-    """A message with its media found; what else is wrong in it, the processor will say."""
-    content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, list):
-        return message
-    parts = [_part(part, folder, f"{place}.content[{i}]") for i, part in enumerate(content)]
-    return {**message, "content": parts}
-
-
-def _part(part: Any, folder: Path, place: str) -> Any:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind not in MEDIA or kind not in part:
-        return part
-    return {**part, kind: _medium(part[kind], kind, folder, f"{place}.{kind}")}
+    return found
 
 
 def _medium(value: Any, kind: str, folder: Path, place: str) -> Any:

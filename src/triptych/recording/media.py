@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from os import PathLike
@@ -14,10 +14,8 @@ import numpy as np
 
 from triptych.core.config.digests import sha256
 from triptych.core.request import Request
+from triptych.core.request_media import with_media
 from triptych.recording.index import RecordingError
-
-_SHOWN = ("image", "video")
-"""Keys of a message's part that hold a medium."""
 
 FOLDER = "media"
 """Of a recording: where copies lie."""
@@ -44,29 +42,30 @@ class Keeper:
 
     def request(self, request: Request) -> dict[str, Any]:
         """The request as a manifest has it."""
+        kept = with_media(request, lambda value, kind, _place: self.keep(value, kind))
         said: dict[str, Any] = {}
-        if request.messages is not None:
-            said["messages"] = _changed(request.messages, self.keep)
+        if kept.messages is not None:
+            said["messages"] = kept.messages
         else:
-            said["text"] = request.text
-        if request.system is not None:
-            said["system"] = request.system
-        if request.images:
-            said["images"] = [self.keep(image) for image in request.images]
-        if request.videos:
-            said["videos"] = [self.keep(video) for video in request.videos]
-        if request.id is not None:
-            said["id"] = request.id
+            said["text"] = kept.text
+        if kept.system is not None:
+            said["system"] = kept.system
+        if kept.images:
+            said["images"] = kept.images
+        if kept.videos:
+            said["videos"] = kept.videos
+        if kept.id is not None:
+            said["id"] = kept.id
         return said
 
-    def keep(self, given: Any) -> Any:
-        """One medium: a path, bytes, a PIL image, an array, or a list of pictures."""
+    def keep(self, given: Any, kind: str) -> Any:
+        """One medium: a path, bytes, a PIL image or an array; for a video perhaps a list."""
         if isinstance(given, str | PathLike):
             return self._file(Path(given))
         if isinstance(given, bytes | bytearray):
             return self._bytes(bytes(given), "")
-        if isinstance(given, list):
-            return [self.keep(one) for one in given]
+        if kind == "video" and isinstance(given, list | tuple):
+            return [self.keep(one, "image") for one in given]
         png = _as_png(given)
         return {UNKEPT: type(given).__name__} if png is None else self._bytes(png, ".png")
 
@@ -102,15 +101,15 @@ class Finder:
 
     def request(self, said: Mapping[str, Any]) -> Request:
         """The request again."""
-        messages = said.get("messages")
-        return Request(
+        request = Request(
             said.get("text"),
-            None if messages is None else _changed(messages, self.find),
-            [self.find(image) for image in said.get("images", ())],
+            said.get("messages"),
+            said.get("images", ()),
             said.get("system"),
             id=said.get("id"),
-            videos=[self.find(video) for video in said.get("videos", ())],
+            videos=said.get("videos", ()),
         )
+        return with_media(request, lambda value, _kind, _place: self.find(value))
 
     def find(self, said: Any) -> Any:
         """One medium."""
@@ -138,25 +137,6 @@ class Finder:
         if not path.resolve().is_relative_to(self.folder.resolve()):
             raise RecordingError(f"{self.folder}: {name!r} is no file of this recording")
         return path
-
-
-def _changed(
-    messages: Iterable[Mapping[str, Any]], change: Callable[[Any], Any]
-) -> list[dict[str, Any]]:
-    """The messages with what `change` makes of each medium in them."""
-
-    def part_of(part: Any) -> Any:
-        if not isinstance(part, Mapping):
-            return part
-        return {key: change(value) if key in _SHOWN else value for key, value in part.items()}
-
-    found = []
-    for message in messages:
-        content = message.get("content")
-        if isinstance(content, list | tuple):
-            content = [part_of(part) for part in content]
-        found.append({**message, "content": content})
-    return found
 
 
 def _of_folder(path: Path) -> str:

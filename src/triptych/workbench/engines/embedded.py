@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from triptych.core.request import Message, Request
+from triptych.core.request import Request
+from triptych.core.request_media import with_media
 
 
 def embedded(request: Request) -> Request:
@@ -17,34 +16,7 @@ def embedded(request: Request) -> Request:
     A folder that is a video becomes the list of its pictures. What cannot be read stays as it is:
     whoever answers the request says why.
     """
-    messages = request.messages
-    if isinstance(messages, Sequence):
-        messages = [_message(message) for message in messages]
-    return replace(
-        request,
-        messages=messages,
-        images=_each(request.images, "image"),
-        videos=_each(request.videos, "video"),
-    )
-
-
-def _each(media: Any, kind: str) -> Any:
-    return [_content(one, kind) for one in media] if isinstance(media, list | tuple) else media
-
-
-def _message(message: Message) -> Message:
-    given: Any = message
-    content = given.get("content") if isinstance(given, Mapping) else None
-    if not isinstance(content, list | tuple):
-        return message
-    return {**message, "content": [_part(part) for part in content]}
-
-
-def _part(part: Any) -> Any:
-    kind = part.get("type") if isinstance(part, Mapping) else None
-    if kind not in ("image", "video") or kind not in part:
-        return part
-    return {**part, kind: _content(part[kind], kind)}
+    return with_media(request, lambda value, kind, _place: _content(value, kind))
 
 
 def _content(value: Any, kind: str) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
 from triptych.core.dataset import Item
 from triptych.core.errors import TriptychError
+from triptych.core.request_media import media_of
 from triptych.plugins.processors.images import open_image
 from triptych.workbench.results import Question
 from triptych.workbench.runs.store import StoreError
@@ -24,7 +25,7 @@ _FEW_COLORS = 256
 
 def question_of(item: Item) -> Question:
     """What a report shows of an item. A picture that cannot be read is left out: its run says."""
-    pictures = (_small(source) for source in _pictures(item))
+    pictures = (_small(source) for source in media_of(item.request, "image"))
     return Question(
         item.id,
         text_of(item),
@@ -50,24 +51,19 @@ def text_of(item: Item) -> str:
     """The question: the text of the request, or of the user's last message."""
     if item.request.text is not None:
         return item.request.text
-    for message in reversed(item.request.messages or ()):
-        if message.get("role") == "user":
+    messages: object = item.request.messages
+    for message in reversed(messages if isinstance(messages, Sequence) else ()):
+        if isinstance(message, Mapping) and message.get("role") == "user":
             content = message.get("content")
-            return content if isinstance(content, str) else "\n".join(_parts(content, "text"))
+            return content if isinstance(content, str) else "\n".join(_texts(content))
     return ""
 
 
-def _pictures(item: Item) -> Iterator[Any]:
-    """Every picture of a request, in its order."""
-    yield from item.request.images
-    for message in item.request.messages or ():
-        yield from _parts(message.get("content"), "image")
-
-
-def _parts(content: Any, kind: str) -> list[Any]:
-    """What the parts of one kind hold, of a message's content."""
+def _texts(content: Any) -> list[str]:
+    """The parts of a message's content that are text."""
     parts = content if isinstance(content, list | tuple) else ()
-    return [part.get(kind) for part in parts if isinstance(part, dict) and part.get("type") == kind]
+    texts = (part.get("text") for part in parts if isinstance(part, Mapping))
+    return [text for text in texts if isinstance(text, str)]
 
 
 def _small(source: object) -> bytes | None:
