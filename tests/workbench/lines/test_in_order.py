@@ -30,6 +30,6 @@ def test_a_record_comes_out_as_soon_as_those_before_it_have():
     found = order.sorted(ready())
     assert next(found).line == 1
     assert taken == [2, 1]
-    assert order.waiting == 2
-    assert [one.line for one in found] == [2, 3]
-    assert order.waiting == 0
+    assert next(found).line == 2
+    assert taken == [2, 1]
+    assert [one.line for one in found] == [3]

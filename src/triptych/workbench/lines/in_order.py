@@ -16,11 +16,6 @@ class InOrder:
         self._expected: deque[int] = deque()
         self._early: dict[int, Record] = {}
 
-    @property
-    def waiting(self) -> int:
-        """Lines that were drawn and whose record has not come out."""
-        return len(self._expected)
-
     def noting(self, questions: Iterable[Question]) -> Iterator[Question]:
         """The same questions; their order is that of the records."""
         for question in questions:
