@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from triptych.core.dataset import Dataset, Item
     from triptych.core.errors import InputError, PluginError, TriptychError
     from triptych.core.hookspecs import hookimpl
+    from triptych.core.limited_dataset import LimitedDataset
     from triptych.core.metric import Answer, Base, Metric
     from triptych.core.needs import carried, carrying
     from triptych.core.observer import Moment, Observer
@@ -47,6 +48,7 @@ __all__ = [
     "Generation",
     "InputError",
     "Item",
+    "LimitedDataset",
     "Media",
     "Message",
     "Metric",
@@ -90,6 +92,7 @@ _HOMES = {
     "Generation": "spans",
     "InputError": "errors",
     "Item": "dataset",
+    "LimitedDataset": "limited_dataset",
     "Media": "prompt",
     "Message": "request",
     "Moment": "observer",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from typing import Any
 
 from pydantic import Field
 
-from triptych.core import settings as core
 from triptych.core.config.errors import guess
 from triptych.core.dataset import Item
 from triptych.core.errors import InputError
+from triptych.core.limited_dataset import LimitedDataset
 from triptych.core.paths import FilePath
 from triptych.core.request import Request
 from triptych.plugins.datasets.rows import field, filled, label
@@ -21,7 +20,7 @@ class MissingDatasets(InputError):
     """The package `datasets` is not installed."""
 
 
-class HFDataset:
+class HFDataset(LimitedDataset):
     """Rows of a data set that `Dataset.save_to_disk` wrote; nothing is downloaded.
 
     `question` is a template in which ``{name}`` is a column; `reference` names the column of the
@@ -31,7 +30,7 @@ class HFDataset:
     Needs the extra `datasets`. Raises InputError.
     """
 
-    class Settings(core.Settings):
+    class Settings(LimitedDataset.Settings):
         """folder: that the data set was saved to. split: of a saved `DatasetDict`.
 
         question: what is asked. reference, id, task, cluster: columns; without an id a row is
@@ -46,17 +45,15 @@ class HFDataset:
         id: str | None = None
         task: str | None = None
         cluster: str | None = None
-        limit: int | None = Field(default=None, ge=1)
+
+    settings: Settings
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        super().__init__(settings)
         self._library = _datasets()
 
-    def __iter__(self) -> Iterator[Item]:
-        """From the first row, each time. Raises InputError."""
-        return islice(self._items(), self.settings.limit)
-
-    def _items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[Item]:
+        """See `LimitedDataset`. Raises InputError."""
         given, data = self.settings, self._data()
         columns = self._pictures(data.features) if given.images is None else given.images
         data = data.cast(self._as_files(data.features))

@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from triptych.core import settings as core
 from triptych.core.dataset import Item
 from triptych.core.errors import InputError
+from triptych.core.limited_dataset import LimitedDataset
 from triptych.core.paths import FilePath
 from triptych.core.request import Request
 from triptych.core.request_json import parse_object
@@ -27,7 +26,7 @@ CAPTION_FIELDS = ("caption", "captions", "text", "reference", "answer")
 Row = Mapping[str, Any]
 
 
-class ImageFolder:
+class ImageFolder(LimitedDataset):
     """Pictures, each with what is to be said of it.
 
     A table in the folder says of each picture (`file_name`, from the folder) what the caption is
@@ -39,7 +38,7 @@ class ImageFolder:
     Items are in the order of the table, else in that of the names. Raises InputError.
     """
 
-    class Settings(core.Settings):
+    class Settings(LimitedDataset.Settings):
         """folder: where they are. question: what is asked; ``{name}`` is a field of the table.
 
         caption, task: the fields that are the reference, and the task. limit: how many items at
@@ -50,16 +49,11 @@ class ImageFolder:
         question: str = Field(default="Describe this image.", min_length=1)
         caption: str | None = None
         task: str | None = None
-        limit: int | None = Field(default=None, ge=1)
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    settings: Settings
 
-    def __iter__(self) -> Iterator[Item]:
-        """From the first picture, each time. Raises InputError."""
-        return islice(self._items(), self.settings.limit)
-
-    def _items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[Item]:
+        """See `LimitedDataset`. Raises InputError."""
         folder = self.settings.folder
         tables = [folder / name for name in TABLES if (folder / name).is_file()]
         if len(tables) > 1:

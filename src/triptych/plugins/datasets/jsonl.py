@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 
-from triptych.core import settings as core
 from triptych.core.dataset import Item
 from triptych.core.errors import InputError
+from triptych.core.limited_dataset import LimitedDataset
 from triptych.core.paths import FilePath
 from triptych.core.request_json import parse_object, request_of
 
@@ -18,7 +17,7 @@ FIELDS = (*REFERENCES, "cluster", "task")
 """What a line may have beside the fields of a request."""
 
 
-class JSONLines:
+class JSONLines(LimitedDataset):
     """Each line is a request as JSON, and what is known of its answer.
 
     A line has `text` or `messages`, and perhaps `images`, `videos`, `system`, `settings` and `id`,
@@ -29,22 +28,17 @@ class JSONLines:
     An InputError names the file and the line.
     """
 
-    class Settings(core.Settings):
+    class Settings(LimitedDataset.Settings):
         """file: the path. limit: how many items at most."""
 
         model_config = ConfigDict(json_schema_extra={"examples": [{"file": "questions.jsonl"}]})
 
         file: FilePath
-        limit: int | None = Field(default=None, ge=1)
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    settings: Settings
 
-    def __iter__(self) -> Iterator[Item]:
-        """From the first line, each time. Raises InputError."""
-        return islice(self._items(), self.settings.limit)
-
-    def _items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[Item]:
+        """See `LimitedDataset`. Raises InputError."""
         file = self.settings.file
         lines: dict[str, int] = {}
         try:
