@@ -1,6 +1,7 @@
 """Recording the ports of an answer."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -226,16 +227,66 @@ def test_an_unknown_port_is_answered_with_the_nearest_one(pipe, tmp_path):
     assert not (tmp_path / "r").exists()
 
 
-def test_a_full_disk_is_the_recorded_replys_error_and_nobody_elses(pipe, tmp_path, monkeypatch):
+@pytest.fixture
+def full(tmp_path, monkeypatch):
+    """A file of a recording in ``r`` that the system has no room for."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no such device")
+
+    def make(name):
+        claim = writer.claim
+
+        def claimed(folder):
+            claim(folder)
+            (folder / name).symlink_to("/dev/full")
+            return folder
+
+        monkeypatch.setattr(writer, "claim", claimed)
+
+    return make
+
+
+FULL = r"r: the recording cannot be written: No space left on device; make room there, or record"
+
+
+def test_a_full_disk_is_the_recorded_replys_error_and_nobody_elses(
+    pipe, tmp_path, monkeypatch, full
+):
     expected = pipe.generate("4 5", max_new_tokens=6, seed=0)
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(writer, "whole", full)
+    full("ports-00001.safetensors.part")
     monkeypatch.setattr(writer, "SHARD", 100)
     stream = pipe.stream("1 2", observer=Recorder(tmp_path / "r"), max_new_tokens=6)
     other = pipe.stream("4 5", max_new_tokens=6, seed=0)
     assert other.reply.tokens == expected.tokens
-    with pytest.raises(PluginError, match=r"Recorder raised OSError: .*No space left"):
+    with pytest.raises(RecordingError, match=FULL) as caught:
         _ = stream.reply
+    assert caught.value.exit_code == 1
+
+
+def test_what_was_recorded_before_the_disk_was_full_can_be_read(pipe, tmp_path, monkeypatch, full):
+    full("ports-00003.safetensors.part")
+    monkeypatch.setattr(writer, "SHARD", 100)
+    with pytest.raises(RecordingError, match=FULL):
+        pipe.generate("1 2", observer=Recorder(tmp_path / "r"), max_new_tokens=20)
+    recording = Recording(tmp_path / "r")
+    assert not recording.complete
+    assert {tensor.file for tensor in recording.tensors} == {
+        f"ports-{number:05}.safetensors" for number in range(3)
+    }
+    assert all(recording.array(tensor).size for tensor in recording.tensors)
+    assert not (tmp_path / "r" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("file", ["index.jsonl", "manifest.json.part"])
+def test_a_disk_that_is_full_at_the_beginning_or_at_the_end_is_told_too(pipe, tmp_path, full, file):
+    full(file)
+    with pytest.raises(RecordingError, match=FULL):
+        pipe.generate("1 2", observer=Recorder(tmp_path / "r"))
+
+
+def test_a_picture_that_there_is_no_room_for_is_told_before_anything_runs(
+    sketch, scene, tmp_path, full
+):
+    full("media")
+    with pytest.raises(RecordingError, match="cannot be written"):
+        sketch.generate("?", images=[scene], observer=Recorder(tmp_path / "r"))

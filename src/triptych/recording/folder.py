@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from triptych.recording.index import RecordingError
+
+
+class NotWritten(RecordingError):
+    """A recording that cannot be written on: the disk is full, or broken."""
+
+    exit_code = 1
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Raises NotWritten for what the system raises inside."""
+    try:
+        yield
+    except OSError as error:
+        raise NotWritten(
+            f"{folder}: the recording cannot be written: {error.strerror}; make room there, or "
+            "record to another place"
+        ) from error
 
 
 def claim(folder: Path) -> Path:

@@ -18,6 +18,7 @@ from triptych.core.config.resolved import resolved
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.cpu import cpu_name
 from triptych.core.whole_file import whole
+from triptych.recording.folder import writing
 from triptych.recording.index import MANIFEST, RecordingError
 from triptych.recording.media import Keeper
 
@@ -75,7 +76,7 @@ class Draft:
         said = {**self.said, "seed": reply.seed, "reply": reply.to_dict()}
         text = json.dumps(said, ensure_ascii=False, indent=2)
         text = _NUMBERS.sub(lambda found: " ".join(found[0].split()), text)
-        with whole(self.folder / MANIFEST) as part:
+        with writing(self.folder), whole(self.folder / MANIFEST) as part:
             part.write_text(f"{text}\n", encoding="utf-8", newline="\n")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from triptych.core.config.digests import sha256
 from triptych.core.request import Request
 from triptych.core.request_media import with_media
+from triptych.recording.folder import writing
 from triptych.recording.index import RecordingError
 
 FOLDER = "media"
@@ -82,8 +83,9 @@ class Keeper:
         name = f"{FOLDER}/{self._count}{suffix}"
         self._count += 1
         place = self.folder / name
-        place.parent.mkdir(exist_ok=True)
-        place.write_bytes(content)
+        with writing(self.folder):
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(content)
         return {KEY: name, "sha256": hashlib.sha256(content).hexdigest()}
 
 

@@ -66,6 +66,8 @@ class Recorder(Observer):
         """See `Observer`."""
         assert self._writer is not None  # noqa: S101 - `begin` made both
         assert self._manifest is not None  # noqa: S101
+        self._passes = None
+        if self._writer.failed:
+            return
         self._writer.finish(complete=reply.finish_reason != "cancelled")
         self._manifest.finish(reply)
-        self._passes = None

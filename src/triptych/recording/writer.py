@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from triptych.core.ports import Array, Port
 from triptych.core.whole_file import whole
-from triptych.recording.folder import claim
+from triptych.recording.folder import NotWritten, claim, writing
 from triptych.recording.index import INDEX, Pass, Tensor, header, last
 
 SHARD = 16 * 2**20
@@ -20,11 +22,14 @@ class Writer:
     """Writes passes and tensors to a folder, which is to be new or empty.
 
     A tensor is in the index only when its file is there. Raises RecordingError for a folder that
-    is in use, OSError where there is no room.
+    is in use, NotWritten where there is no room.
+
+    failed: something could not be written; what follows it would belong to nothing.
     """
 
     def __init__(self, folder: Path, *, version: str, ports: list[str] | None) -> None:
         self.folder = claim(folder)
+        self.failed = False
         self._files = 0
         self._bytes = 0
         self._arrays: dict[str, Array] = {}
@@ -62,7 +67,8 @@ class Writer:
         if self._arrays:
             from safetensors.numpy import save
 
-            with whole(self.folder / f"ports-{self._files:05}.safetensors") as part:
+            file = self.folder / f"ports-{self._files:05}.safetensors"
+            with self._writing(), whole(file) as part:
                 part.write_bytes(save(self._arrays))
             self._files += 1
             self._bytes = 0
@@ -77,6 +83,15 @@ class Writer:
             self._write_lines()
 
     def _write_lines(self) -> None:
-        with (self.folder / INDEX).open("a", encoding="utf-8") as file:
+        with self._writing(), (self.folder / INDEX).open("a", encoding="utf-8") as file:
             file.writelines(self._lines)
         self._lines = []
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with writing(self.folder):
+                yield
+        except NotWritten:
+            self.failed = True
+            raise
