@@ -20,7 +20,7 @@ from triptych.core.prepared_call import prepare
 from triptych.core.sequence import Column
 from triptych.core.sequence import Sequence as TokenSequence
 from triptych.core.span_phase import is_text
-from triptych.core.stage_call import Feed, Feeds, call
+from triptych.core.stage_call import Feed, Feeds
 from triptych.core.wired import Read, Wired, Wiring, Write
 
 _FILLS = {"visual_index": -1}
@@ -204,10 +204,8 @@ class _Plan:
         """Run the stages; what they wrote, by the pipeline's names. seen: gets what each wrote."""
         ports: dict[str, Array] = {}
         for one in self._calls:
-            binding = bindings.get(one.wired.label)
-            feeds = one.feeds(ports) if binding is None else one.feeds_over(ports, binding)
             begin = 0.0 if seen is None else time.perf_counter()
-            written = call(one.wired, feeds)
+            written = one(ports, bindings.get(one.wired.label))
             if seen is not None:
                 seconds = time.perf_counter() - begin
                 seen.append(_Run(one.wired, on_cpu(written), begin, seconds))

@@ -8,10 +8,11 @@ import numpy as np
 
 from triptych.core.input_entry import InputEntry
 from triptych.core.ports import Array
-from triptych.core.prepared_call import PreparedCall, prepare
+from triptych.core.prepared_call import prepare
 from triptych.core.sequence import TEXT, Appended
 from triptych.core.sequence import Sequence as TokenSequence
-from triptych.core.stage_call import Feed, Feeds, call
+from triptych.core.stage_call import Feed, Feeds
+from triptych.core.wired import Wired
 
 
 class InputStep:
@@ -40,13 +41,13 @@ class InputStep:
         def steady(feed: Feed) -> Array:
             return feed.of(self._given[feed.port])
 
-        alone = [entry for entry in entries if not entry.wired.per_media]
-        calls = prepare([entry.wired for entry in alone], feeds, self._given, lengths, steady)
-        places = {entry.wired: entry for entry in alone}
-        self._calls: list[tuple[InputEntry, PreparedCall]] = [
-            (places[one.wired], one) for one in calls
-        ]
-        self._reduces = any(entry.reduces for entry, _ in self._calls)
+        alone = {entry.wired: entry for entry in entries if not entry.wired.per_media}
+
+        def check(wired: Wired, written: Mapping[str, Array]) -> None:
+            alone[wired].check_lengths(written, TEXT)
+
+        calls = self._calls = prepare(alone, feeds, self._given, lengths, steady, check)
+        self._reduces = any(alone[one.wired].reduces for one in calls)
         written = {write.port.name for one in calls for write in one.wired.writes}
         known = {*self._given, *written, "next_position"}
         self._columns = frozenset(known.intersection(columns))
@@ -68,18 +69,13 @@ class InputStep:
         self._start[0] = table["next_position"].number(sequence.entered - 1)
         self._source[0] = new.start
         ports = self._given.copy()
-        for entry, one in self._calls:
-            written = call(one.wired, one.feeds(ports))
-            entry.check_lengths(written, TEXT)
-            ports.update(written)
+        for one in self._calls:
+            ports.update(one(ports))
         if "next_position" not in ports:
             ports["next_position"] = self._start + 1
         for name, column in table.items():
             more = ports.get(name)
-            if more is None:
-                column.extend_with_zeros(1)
-            else:
-                column.extend(more)
+            column.add(0 if more is None else more[column.first])
         sequence.entered += 1
 
 

@@ -27,14 +27,17 @@ _LISTS = (np.ndarray, list)
 
 
 class Column:
-    """A tensor that grows along one axis, in amortised constant time."""
+    """A tensor that grows along one axis, in amortised constant time.
+
+    first: where an array like it has its first row.
+    """
 
     def __init__(self, first: Array, axis: int) -> None:
         self.axis = axis
         self._length = int(first.shape[axis])
         self._forgotten = 0
         self._others = (slice(None),) * axis
-        self._first: tuple[Any, ...] = (*self._others, 0)
+        self.first: tuple[Any, ...] = (*self._others, 0)
         self._keep(first.copy())
 
     @property
@@ -65,23 +68,21 @@ class Column:
         view: Array = self._shown[(*self._others, slice(start - hidden, stop - hidden))]
         return view
 
+    def add(self, row: Any) -> None:
+        """Append one row, given without the growing axis."""
+        at = self._length - self._forgotten
+        if at == len(self._places):
+            self._grow(at + 1)
+        self._places[at] = row
+        self._length += 1
+
     def extend(self, more: Array) -> None:
         """Append rows."""
         count, begin = more.shape[self.axis], self._length - self._forgotten
         end = begin + count
-        if end > len(self._rows):
-            shape = list(self._buffer.shape)
-            shape[self.axis] = max(end, 2 * shape[self.axis])
-            grown = np.empty(shape, self._buffer.dtype)
-            grown[(*self._others, slice(0, begin))] = self.values
-            self._keep(grown)
-        if count == 1:
-            # A step: numpy is half as long about one place as about a slice.
-            self._places[begin] = more[self._first]
-        elif self._others:
-            self._buffer[(*self._others, slice(begin, end))] = more
-        else:
-            self._buffer[begin:end] = more
+        if end > len(self._places):
+            self._grow(end)
+        self._buffer[(*self._others, slice(begin, end))] = more
         self._length += count
 
     def extend_with_zeros(self, count: int) -> None:
@@ -106,6 +107,14 @@ class Column:
         copied = Column(self.values, self.axis)
         copied._forgotten, copied._length = self._forgotten, self._length
         return copied
+
+    def _grow(self, length: int) -> None:
+        """Make room for `length` rows, and for as many again as there are."""
+        shape = list(self._buffer.shape)
+        shape[self.axis] = max(length, 2 * shape[self.axis])
+        grown = np.empty(shape, self._buffer.dtype)
+        grown[(*self._others, slice(0, self._length - self._forgotten))] = self.values
+        self._keep(grown)
 
     def _keep(self, buffer: Array) -> None:
         """Have the rows in `buffer`; what is shown of it is read-only."""

@@ -131,36 +131,34 @@ def call(wired: Wired, feeds: Mapping[str, Array]) -> dict[str, Array]:
 
     Raises PluginError when it raises, or writes other ports, axes or dtypes than it declares.
     """
+    return checked(wired, run(wired, feeds))
+
+
+def run(wired: Wired, feeds: Mapping[str, Array]) -> Any:
+    """What a stage gives, as it gives it. Raises PluginError when it raises."""
     try:
-        given: Any = wired.stage(_cast(wired, feeds) if wired.casts else feeds)
+        return wired.stage(_cast(wired, feeds) if wired.casts else feeds)
     except TriptychError:
         raise
     except Exception as cause:
         raise PluginError(f"stage {wired.label} raised {type(cause).__name__}: {cause}") from cause
-    # Of a dict of all outputs, which most stages give each time, that is seen at once.
-    whole = type(given) is dict and given.keys() == wired.declared
-    if not whole and not (
-        isinstance(given, Mapping) and wired.required <= given.keys() <= wired.declared
-    ):
+
+
+def checked(wired: Wired, given: Any) -> dict[str, Array]:
+    """What a stage gave, by the pipeline's names. Raises PluginError as `call` does."""
+    if not isinstance(given, Mapping) or not wired.required <= given.keys() <= wired.declared:
         wrote = sorted(given) if isinstance(given, Mapping) else type(given).__name__
         declared = sorted(wired.declared)
         raise PluginError(f"stage {wired.label} wrote {wrote}, but declares {declared}")
-    written: dict[str, Array] = {}
-    seen = wired.seen
-    for name, port, write in wired.written:
-        if not whole and name not in given:
-            continue
-        value = given[name]
-        known = seen.get(name)
-        if known is None or type(value) is not np.ndarray or (value.ndim, value.dtype) != known:
-            value = _checked(wired, write, value)
-        written[port] = value
-    return written
+    return {
+        write.port.name: _checked(wired, write, given[write.name])
+        for write in wired.writes
+        if write.name in given
+    }
 
 
 def _checked(wired: Wired, write: Write, value: Any) -> Array:
-    """What the stage wrote as the port has it; an array that is right as it is, is so next time."""
-    given = value
+    """What the stage wrote as the port has it."""
     if not isinstance(value, np.ndarray | DeviceArray):
         value = _foreign(wired, write.name, value)
     port = write.port
@@ -171,10 +169,8 @@ def _checked(wired: Wired, write: Write, value: Any) -> Array:
             f"stage {wired.label} wrote {write.name!r} as {value.dtype} {list(value.shape)}, "
             f"but declares {port}"
         )
-    checked: Array = value
-    if checked is given and type(value) is np.ndarray:
-        wired.seen[write.name] = (checked.ndim, checked.dtype)
-    return checked
+    made: Array = value
+    return made
 
 
 def _cast(wired: Wired, feeds: Mapping[str, Array]) -> Mapping[str, Array]:

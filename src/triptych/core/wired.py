@@ -92,7 +92,6 @@ class Wired:
     per_media: it reads nothing but ports of media, so its results belong to each item.
     per_item: a reducer that looks at visual rows and their media alone, so it is called for each
         item by itself.
-    seen: axes and dtype of each output that was found to be what it declares.
     wanted: the ports that it writes on demand, and that are read.
     """
 
@@ -102,18 +101,12 @@ class Wired:
     writes: tuple[Write, ...]
     per_media: bool = False
     per_item: bool = False
-    seen: dict[str, tuple[int, Any]] = field(default_factory=dict, init=False, repr=False)
     wanted: set[str] = field(default_factory=set, init=False, repr=False)
 
     @cached_property
     def drops(self) -> bool:
         """Whether it drops tokens from the stages behind it."""
         return any(write.port.name == KEEP_TOKENS[0].name for write in self.writes)
-
-    @cached_property
-    def written(self) -> tuple[tuple[str, str, Write], ...]:
-        """Each output's own name, its port's, and the output."""
-        return tuple((write.name, write.port.name, write) for write in self.writes)
 
     @cached_property
     def declared(self) -> frozenset[str]:
