@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,58 +17,94 @@ FARTHEST = 1024
 """Tasks by which one may overtake another, unless something else is said."""
 
 
-@dataclass
+@dataclass(eq=False)
+class Lane:
+    """One pipeline, which makes all of its replies together. room: how many at once."""
+
+    room: int
+
+
+@dataclass(frozen=True)
+class Ended(Generic[AnyTask]):
+    """A task whose reply has ended.
+
+    outcome: the reply, or what was raised instead. seconds: since it was begun, what ran beside it
+    included.
+    """
+
+    task: AnyTask
+    outcome: Reply | Exception
+    seconds: float
+
+
+@dataclass(frozen=True)
 class _Begun(Generic[AnyTask]):
-    """A task in progress. number: how many were drawn before it."""
+    """A task in progress. number: how many were drawn before it. at: by `time.perf_counter`."""
 
     number: int
     task: AnyTask
     stream: Stream
+    at: float
 
 
 def as_they_end(
     tasks: Iterable[AnyTask],
     begin: Callable[[AnyTask], Stream],
     *,
-    room: int,
+    lane: Callable[[AnyTask], Lane],
     farthest: int = FARTHEST,
-) -> Iterator[tuple[AnyTask, Reply | Exception]]:
-    """Each task with its reply, or with what was raised instead, in the order in which they end.
+) -> Iterator[Ended[AnyTask]]:
+    """Each task in the order in which their replies end.
 
-    begin: starts the reply to one; a pipeline makes all of its own together, and several pipelines
-    take turns. room: how many are in progress at once; another is drawn where one ends.
-    A long reply holds nobody back until it is `farthest` tasks behind: who wants the results in
-    their order never keeps more than these. Leaving early ends those that are in progress.
+    begin: starts the reply to a task; what it raises is the outcome of that task. lane: where that
+    is; what it raises ends everything.
+    A task is drawn when there is room for one in every lane: one that is full goes on until a
+    reply of it has ended. A long reply holds nobody back until it is `farthest` tasks behind: who
+    wants the results in their order never keeps more than these. Leaving early ends those that are
+    in progress.
     """
-    source = iter(tasks)
-    running: deque[_Begun[AnyTask]] = deque()
-    drawn, more = 0, True
+    running: dict[Lane, deque[_Begun[AnyTask]]] = {}
     try:
-        while more or running:
-            while more and len(running) < max(room, 1) and drawn - _oldest(running) < farthest:
-                try:
-                    task = next(source)
-                except StopIteration:
-                    more = False
-                    break
-                drawn += 1
-                try:
-                    running.append(_Begun(drawn, task, begin(task)))
-                except Exception as error:  # noqa: BLE001 - it is the result of this task alone
-                    yield task, error
-            if running:
-                running[0].stream.advance()
-                running.rotate(-1)
-            for one in [one for one in running if one.stream.ended]:
-                running.remove(one)
-                yield one.task, _outcome(one.stream)
+        for number, task in enumerate(tasks):
+            its = lane(task)
+            queue = running.setdefault(its, deque())
+            at = time.perf_counter()
+            try:
+                queue.append(_Begun(number, task, begin(task), at))
+            except Exception as error:  # noqa: BLE001 - it is the result of this task alone
+                yield Ended(task, error, time.perf_counter() - at)
+            while len(queue) >= max(its.room, 1):
+                yield from _go_on(queue)
+            while (behind := _behind(running.values(), number - farthest)) is not None:
+                yield from _go_on(behind)
+        for queue in running.values():
+            while queue:
+                yield from _go_on(queue)
     finally:
-        for one in running:
-            one.stream.close()
+        for queue in running.values():
+            for one in queue:
+                one.stream.close()
 
 
-def _oldest(running: Iterable[_Begun[AnyTask]]) -> float:
-    return min((one.number for one in running), default=float("inf"))
+def _behind(
+    queues: Iterable[deque[_Begun[AnyTask]]], number: int
+) -> deque[_Begun[AnyTask]] | None:
+    """The lane with a task of that number, or an earlier one."""
+    return next((queue for queue in queues if any(one.number <= number for one in queue)), None)
+
+
+def _go_on(queue: deque[_Begun[AnyTask]]) -> Iterator[Ended[AnyTask]]:
+    """One round of a lane, and what has ended by then."""
+    # Whose turn it is drops its pieces, which nobody reads.
+    queue[0].stream.advance()
+    queue.rotate(-1)
+    for one in sorted((one for one in queue if one.stream.ended), key=_number):
+        queue.remove(one)
+        yield Ended(one.task, _outcome(one.stream), time.perf_counter() - one.at)
+
+
+def _number(one: _Begun[AnyTask]) -> int:
+    return one.number
 
 
 def _outcome(stream: Stream) -> Reply | Exception:

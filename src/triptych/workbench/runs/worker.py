@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from triptych.core.assembly import assemble
@@ -26,6 +25,7 @@ from triptych.core.reply import Reply
 from triptych.core.request import Request
 from triptych.core.shared import Shared
 from triptych.core.stream import Stream
+from triptych.workbench.engines.in_progress import Ended, Lane, as_they_end
 from triptych.workbench.runs.recipe import ArmRecipe, ArmsRecipe
 from triptych.workbench.runs.scoring import Scoring
 from triptych.workbench.runs.seeds import run_seed
@@ -43,32 +43,12 @@ class ArmError(TriptychError):
     """The pipeline of an arm cannot be loaded, by which no item is to blame."""
 
 
-@dataclass
-class _Running:
-    """A task in progress. began: by `time.perf_counter`."""
-
-    task: Task
-    stream: Stream
-    began: float = field(default_factory=time.perf_counter)
-
-
-@dataclass
-class _Lane:
-    """One loaded pipeline, and what is in progress in it. processor: what its prompts depend on."""
+@dataclass(eq=False)
+class _Loaded(Lane):
+    """A pipeline. processor: what its prompts depend on."""
 
     pipeline: Pipeline
-    room: int
     processor: str
-    running: deque[_Running] = field(default_factory=deque)
-
-    def ended(self) -> list[_Running]:
-        """Go on until some have ended; those."""
-        oldest = self.running[0].stream
-        while not any(one.stream.ended for one in self.running):
-            oldest.advance()
-        ended = [one for one in self.running if one.stream.ended]
-        self.running = deque(one for one in self.running if not one.stream.ended)
-        return ended
 
 
 class ArmsWorker:
@@ -76,9 +56,9 @@ class ArmsWorker:
 
     def __init__(self, recipe: ArmsRecipe) -> None:
         self._catalog = Catalog(recipe.plugins)
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, _Loaded] = {}
         self._settings: dict[str, Mapping[str, Any]] = {}
-        self._of_arm: dict[str, _Lane] = {}
+        self._of_arm: dict[str, _Loaded] = {}
         self._together = recipe.together
         self._base = recipe.base
         self._shared = Shared()
@@ -95,26 +75,21 @@ class ArmsWorker:
 
         A pipeline is loaded for the first task of its arms. Raises what that raises.
         """
-        for task in tasks:
-            lane = self._lane(task.arm)
-            if self._base is not None:
-                self._lane(self._base.name)
-            while len(lane.running) >= lane.room:
-                yield from self._outcomes(lane)
-            try:
-                lane.running.append(self._begun(task))
-            except Exception as error:  # noqa: BLE001 - one item must not end the others
-                yield _failed(task, error)
-        for lane in self._lanes.values():
-            while lane.running:
-                yield from self._outcomes(lane)
+        for ended in as_they_end(tasks, self._begin, lane=self._lane):
+            yield self._outcome(ended)
 
     def close(self) -> None:
         """Forget the pipelines; what is in progress ends."""
         self._of_arm.clear()
         self._lanes.clear()
 
-    def _lane(self, name: str) -> _Lane:
+    def _lane(self, task: Task) -> Lane:
+        """Where a task is answered; the base arm is loaded by then. Raises ArmError."""
+        if self._base is not None:
+            self._loaded(self._base.name)
+        return self._loaded(task.arm)
+
+    def _loaded(self, name: str) -> _Loaded:
         """The pipeline of an arm. Raises ArmError."""
         if name not in self._of_arm:
             try:
@@ -135,7 +110,7 @@ class ArmsWorker:
             pipeline = Pipeline(spec, assembly=replace(assemble(spec), shared=shared))
             room = spec.session.max_batch if self._together else 1
             processor = repr((document["root"], document["processor"]))
-            self._lanes[key] = _Lane(pipeline, room, processor)
+            self._lanes[key] = _Loaded(room, pipeline, processor)
         self._of_arm[arm.name] = self._lanes[key]
         self._settings[arm.name] = {
             "sampler": document["sampler"],
@@ -143,17 +118,15 @@ class ArmsWorker:
             "stop": document["stop"]["strings"],
         }
 
-    def _begun(self, task: Task) -> _Running:
-        began = time.perf_counter()
+    def _begin(self, task: Task) -> Stream:
         lane = self._of_arm[task.arm]
         request = self._request(task.arm, task.item, task.seed)
         if not self._together:
-            return _Running(task, lane.pipeline.stream(request), began)
+            return lane.pipeline.stream(request)
         prompt = self._prompt(lane, task.item)
-        stream = lane.pipeline.begin(prompt, request.settings, request=request)
-        return _Running(task, stream, began)
+        return lane.pipeline.begin(prompt, request.settings, request=request)
 
-    def _prompt(self, lane: _Lane, item: Item) -> Prompt:
+    def _prompt(self, lane: _Loaded, item: Item) -> Prompt:
         """What a processor makes of an item, the same for all arms that have this processor."""
         key = (lane.processor, item.id)
         if key not in self._prompts:
@@ -168,15 +141,10 @@ class ArmsWorker:
         settings = {**self._settings[arm], **own, "seed": run_seed(seed, item.id)}
         return replace(item.request, settings=settings)
 
-    def _outcomes(self, lane: _Lane) -> Iterator[Outcome]:
-        for running in lane.ended():
-            task = running.task
-            try:
-                reply = running.stream.reply
-            except Exception as error:  # noqa: BLE001 - one item must not end the others
-                yield _failed(task, error)
-                continue
-            yield self._scored(task, reply, time.perf_counter() - running.began)
+    def _outcome(self, ended: Ended[Task]) -> Outcome:
+        if isinstance(ended.outcome, Exception):
+            return _failed(ended.task, ended.outcome)
+        return self._scored(ended.task, ended.outcome, ended.seconds)
 
     def _scored(self, task: Task, reply: Reply, wall: float) -> Outcome:
         outcome = Outcome(
