@@ -27,7 +27,8 @@ def metrics():
         Component("length", ":Length", "letters of an answer"),
         Component("process", ":Process", "which process answered"),
         Component("as_base", ":AsBase", "whether the base said the same"),
-        Component("fussy", ":Fussy", "fails at one item"),
+        Component("fussy", ":Fussy", "fails at one item", main="item"),
+        Component("picky", ":Fussy", "the same under another name", main="item"),
         Component("endless", ":Endless", "no finite number"),
         Component("faulty", ":Faulty", "a bug at one item"),
         Component("moody", ":Moody", "a name of its own for each item"),
@@ -109,9 +110,15 @@ class Moody:
 
 
 class Fussy:
+    class Settings(Settings):
+        item: str = "q1"
+
+    def __init__(self, settings):
+        self.item = settings.item
+
     def __call__(self, item, answer):
-        if item.id == "q1":
-            raise InputError("q1 is not to my taste")
+        if item.id == self.item:
+            raise InputError(f"{item.id} is not to my taste")
         return {"taste": 1.0}
 
 

@@ -57,8 +57,9 @@ class Question:
 class Run:
     """One arm asked one item with one seed, once.
 
-    text: the answer; None where `error` says why there is none. scores: by name; an item that
-    failed has none, and counts as wrong nowhere: a report says how many failed.
+    text: the answer; None where `error` says why there is none. error: that, or why scores are
+    missing. scores: by name; what is missing counts as wrong nowhere: a report says how many runs
+    failed.
     """
 
     arm: str

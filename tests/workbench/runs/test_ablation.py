@@ -12,6 +12,7 @@ from triptych.core.graph import Graph
 from triptych.workbench.engines.local import LocalEngine
 from triptych.workbench.runs.seeds import run_seed
 from triptych.workbench.runs.store import Store
+from triptych.workbench.runs.task import Task
 
 PLAIN = "format: 1\ndata: {local/few: %d}\nmetrics: [local/length]\n"
 HOT = "matrix: {sampler.temperature: [3.0]}\nseeds: [0, 1, 2]\n"
@@ -119,10 +120,10 @@ def test_data_that_fail_end_the_ablation_and_are_named(data, words, tmp_path):
 @pytest.mark.parametrize(
     ("metric", "words"),
     [
-        ("local/fussy", "q1 is not to my taste"),
-        ("local/endless", "endless = inf"),
+        ("local/fussy", "local/fussy: q1 is not to my taste"),
+        ("local/endless", "local/endless: gave endless = inf"),
         ("local/faulty", "local/faulty: KeyError: 'q1'"),
-        ("local/moody", "local/moody gave q1, and for another item q0; the names are the same"),
+        ("local/moody", "local/moody: gave q1, and for another item q0; the names are the same"),
     ],
 )
 def test_a_metric_that_fails_keeps_the_answer_and_says_why(tmp_path, metric, words):
@@ -131,6 +132,44 @@ def test_a_metric_that_fails_keeps_the_answer_and_says_why(tmp_path, metric, wor
     assert words in failed.error
     assert failed.text == "Rome"
     assert failed.scores == {}
+
+
+def test_a_metric_that_fails_loses_its_own_score_and_no_other(tmp_path):
+    text = (
+        "format: 1\ndata: {local/few: 3}\nseeds: [0, 1]\n"
+        "metrics: [local/fussy, local/length, local/faulty]\n"
+    )
+    runs = by_cell(run(tmp_path, text))
+    assert runs["base", "q0", 0, 0].scores == {"taste": 1.0, "letters": 5.0, "found": 1.0}
+    assert runs["base", "q1", 1, 0].scores == {"letters": 4.0}
+    assert runs["base", "q1", 1, 0].error == (
+        "local/fussy: q1 is not to my taste; local/faulty: KeyError: 'q1'"
+    )
+    assert runs["base", "q2", 0, 0].scores == {"taste": 1.0, "letters": 6.0}
+
+
+def test_which_item_a_metric_fails_on_first_changes_no_name(tmp_path):
+    text = "format: 1\ndata: {local/few: 2}\nmetrics: [{local/fussy: q0}, {local/picky: q1}]\n"
+    results = run(tmp_path, text)
+    assert [kind.name for kind in results.scores] == ["local/fussy.taste", "local/picky.taste"]
+    runs = by_cell(results)
+    assert runs["base", "q0", 0, 0].scores == {"local/picky.taste": 1.0}
+    assert runs["base", "q1", 0, 0].scores == {"local/fussy.taste": 1.0}
+
+
+def test_where_the_base_arms_answer_is_not_to_be_had_other_metrics_score(tmp_path):
+    text = (
+        "format: 1\nbase: sketch\ndata: {local/few: 1}\nmetrics: [local/as_base, local/length]\n"
+        "include: [{name: other, set: {stop.max_new_tokens: 3}}]\n"
+    )
+    asked = read(tmp_path, text)
+    recipe = asked._recipe(["other"])
+    worker = recipe.open()
+    worker._base_of = lambda task: (_ for _ in ()).throw(RuntimeError("the base is gone"))
+    (item,) = asked.items()
+    (outcome,) = worker.answer([Task("other", item, 0)])
+    assert outcome.error == "local/as_base: RuntimeError: the base is gone"
+    assert [score.kind.name for score in outcome.scores] == ["letters"]
 
 
 def test_arms_that_differ_in_sampling_and_stop_rules_are_one_loaded_pipeline(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The database of an ablation: what it keeps, and whom it belongs to."""
 
 import sqlite3
+from itertools import permutations
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.workbench.sweeps import read
 from triptych.workbench.engines.local import LocalEngine
 from triptych.workbench.results import Arm, Question, ScoreKind
 from triptych.workbench.runs.store import Cell, Store, StoreError
-from triptych.workbench.runs.task import Outcome
+from triptych.workbench.runs.task import Outcome, Score
 
 KIND = ScoreKind("right", "exact_match")
 SWEEP = "format: 1\ndata: {local/few: 2}\nmetrics: [local/length]\nseeds: [0, 1]\n"
@@ -23,13 +24,14 @@ def store(tmp_path):
         yield store
 
 
-def outcome(arm="base", item="a", seed=0, **given):
-    return Outcome(arm, item, seed, 0, 99, text="yes", tokens=(4, 5), kinds=(KIND,), **given)
+def outcome(arm="base", item="a", seed=0, right=None, **given):
+    scores = () if right is None else (Score(KIND, 0, right),)
+    return Outcome(arm, item, seed, 0, 99, text="yes", tokens=(4, 5), scores=scores, **given)
 
 
 def test_results_are_what_was_put_in_arms_and_questions_in_their_order(store):
     session = store.begin_session("local", {}, MACHINE)
-    store.add(outcome(scores={"right": 1.0}), session)
+    store.add(outcome(right=1.0), session)
     store.add(outcome("hot", "b", 1, error="no"), session)
     found = store.results()
     assert [arm.name for arm in found.arms] == ["base", "hot"]
@@ -48,15 +50,15 @@ MACHINE = {"processor": "P", "architecture": "x", "threads": 2, "memory": 2**33,
 
 def test_a_run_that_is_there_stays_as_it_is(store):
     session = store.begin_session("local", {}, MACHINE)
-    assert store.add(outcome(scores={"right": 1.0}), session) == 1
-    assert store.add(outcome(scores={"right": 0.0}), session) == 0
+    assert store.add(outcome(right=1.0), session) == 1
+    assert store.add(outcome(right=0.0), session) == 0
     assert [run.scores for run in store.results().runs] == [{"right": 1.0}]
 
 
 def test_copies_are_runs_of_their_own_that_say_whose_they_are(store):
     session = store.begin_session("local", {}, MACHINE)
     copies = [Cell("base", "a", 1, 0), Cell("hot", "a", 0, 0)]
-    assert store.add(outcome(scores={"right": 1.0}), session, copies) == 3
+    assert store.add(outcome(right=1.0), session, copies) == 3
     rows = list(store.rows())
     assert [(row["arm"], row["seed"], row["scores"]) for row in rows] == [
         ("base", 0, {"right": 1.0}),
@@ -67,16 +69,42 @@ def test_copies_are_runs_of_their_own_that_say_whose_they_are(store):
     assert [row["copy_of"] for row in rows] == [None, first, first]
 
 
+def test_a_name_that_two_metrics_give_has_the_metrics_before_it(store):
+    session = store.begin_session("local", {}, MACHINE)
+    one, other = (Score(ScoreKind("f1", name), place, place / 2) for place, name in enumerate("ab"))
+    for seed, scores in enumerate([(one,), (one, other), (other,)]):
+        store.add(Outcome("base", "a", seed, 0, 99, text="yes", scores=scores), session)
+    found = store.results()
+    assert [kind.name for kind in found.scores] == ["a.f1", "b.f1"]
+    assert [run.scores for run in found.runs] == [
+        {"a.f1": 0.0},
+        {"a.f1": 0.0, "b.f1": 0.5},
+        {"b.f1": 0.5},
+    ]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_whichever_score_comes_first_all_are_called_the_same_in_the_same_order(store, order):
+    session = store.begin_session("local", {}, MACHINE)
+    kinds = [ScoreKind("f1", name) for name in "abc"] + [ScoreKind("em", "c")]
+    for place in order:
+        score = Score(kinds[place], place, 1.0)
+        store.add(Outcome("base", "a", place, 0, 99, text="yes", scores=(score,)), session)
+    found = store.results()
+    assert [kind.name for kind in found.scores] == ["a.f1", "b.f1", "c.f1", "em"]
+    assert [set(run.scores) for run in found.runs] == [{"a.f1"}, {"b.f1"}, {"c.f1"}, {"em"}]
+
+
 def test_what_fails_in_the_midst_leaves_nothing(store):
     session = store.begin_session("local", {}, MACHINE)
     with pytest.raises(sqlite3.IntegrityError):
-        store.add(outcome(scores={"right": 1.0}), session, [Cell("nobody", "a", 0, 0)])
+        store.add(outcome(right=1.0), session, [Cell("nobody", "a", 0, 0)])
     assert store.count("runs") == store.count("scores") == 0
 
 
 def test_a_full_disk_is_said_and_loses_only_what_was_being_written(store):
     session = store.begin_session("local", {}, MACHINE)
-    store.add(outcome(scores={"right": 1.0}), session)
+    store.add(outcome(right=1.0), session)
     (pages,) = store._db.execute("PRAGMA page_count").fetchone()
     store._db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StoreError, match=r"cannot be written: .* is full; mend that"):

@@ -271,7 +271,7 @@ def _failures(results: Results) -> Table | None:
     ranked = sorted(errors.items(), key=lambda entry: (-entry[1], entry[0]))
     rows = [Row((arm, error, str(count))) for (arm, error), count in ranked[:ERRORS_SHOWN]]
     hidden = len(ranked) - len(rows)
-    note = "A question that failed is left out of its arm's scores and differences."
+    note = "Where a score is missing, the question is left out of it and of its differences."
     if hidden:
         note += f" {counted(hidden, 'other message')} not shown."
     return Table("Failures", ("arm", "error", "runs"), tuple(rows), words=2, note=note)

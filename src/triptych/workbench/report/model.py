@@ -45,8 +45,8 @@ class Finding:
 class Report:
     """facts: what was run, in a few words each. findings, scores: one for each score.
 
-    tasks: one table for each score, none where the data has no tasks. failures: runs without an
-    answer, empty if there are none. method: how numbers were made, in sentences. about: where.
+    tasks: one table for each score, none where the data has no tasks. failures: runs with an
+    error, None if there are none. method: how numbers were made, in sentences. about: where.
     """
 
     title: str

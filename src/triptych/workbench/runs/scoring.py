@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from triptych.core.config.part import Part
 from triptych.core.dataset import Item
-from triptych.core.errors import PluginError, TriptychError
+from triptych.core.errors import PluginError, words_of
 from triptych.core.metric import Answer, Measures, Metric
 from triptych.workbench.results import ScoreKind
+from triptych.workbench.runs.task import Score
+
+MOST = 1000
+"""Scores of one metric that have places of their own."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What metrics gave for one answer. errors: of those that gave nothing, as they are told."""
+
+    scores: tuple[Score, ...]
+    errors: tuple[str, ...]
 
 
 class Scoring:
-    """All scores of an answer, by names that are unique among the metrics.
+    """Asks each metric by itself: one that fails loses its own scores and no other's.
 
-    kinds: what is known of each score once one answer was scored. needs_base: whether a metric
-    compares with what the base arm said.
+    needs_base: whether a metric compares with what the base arm said.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._metrics: list[tuple[str, Metric]] = [(part.label, part.make()) for part in parts]
-        self.kinds: tuple[ScoreKind, ...] = ()
-        self.needs_base = any(getattr(metric, "needs_base", False) for _, metric in self._metrics)
+        self._names: dict[str, set[str]] = {}
+        self.needs_base = any(_needs_base(metric) for _, metric in self._metrics)
 
     @property
     def isolates(self) -> bool:
@@ -33,47 +45,54 @@ class Scoring:
         """What a metric measures."""
         return _measures(dict(self._metrics)[label])
 
-    def __call__(self, item: Item, answer: Answer) -> Mapping[str, float]:
-        """The scores. Raises PluginError for what is no finite number, and what a metric raises.
+    def __call__(
+        self, item: Item, answer: Answer, *, without_base: Exception | None = None
+    ) -> Scored:
+        """What the metrics say of an answer.
 
-        Names that are not those of the item before are an error, too: a mean would be of few items.
-        A score whose name another metric gives, too, is called ``METRIC.NAME``.
+        without_base: why it is not known what the base arm said; metrics that compare with that
+        fail then. Scores that are no finite numbers fail their metric, and so do names that are not
+        those of its first item: a mean would be of few items.
         """
-        given = [
-            (label, metric, _asked(label, metric, item, answer)) for label, metric in self._metrics
-        ]
-        names = [name for _, _, scores in given for name in scores]
-        found: dict[str, float] = {}
-        kinds = []
-        for label, metric, scores in given:
+        scores: list[Score] = []
+        errors = []
+        for number, (label, metric) in enumerate(self._metrics):
+            try:
+                given = _asked(metric, item, answer, without_base)
+                self._check(label, given)
+            except Exception as error:  # noqa: BLE001 - one metric must not end the others
+                errors.append(f"{label}: {words_of(error)}")
+                continue
             lower = getattr(metric, "lower_is_better", ())
-            for name, value in scores.items():
-                unique = name if names.count(name) == 1 else f"{label}.{name}"
-                if not math.isfinite(value):
-                    raise PluginError(f"{label} gave {name} = {value!r}, which is no finite number")
-                found[unique] = float(value)
-                kinds.append(ScoreKind(unique, label, _measures(metric), name in lower))
-        self.kinds = self.kinds or tuple(kinds)
-        for label, _, scores in given:
-            if {one.name for one in kinds if one.metric == label} != self._names(label):
-                before = ", ".join(sorted(self._names(label)))
-                raise PluginError(
-                    f"{label} gave {', '.join(scores) or 'no score'}, and for another item "
-                    f"{before or 'none'}; the names are the same for every item"
-                )
-        return found
+            for place, (name, value) in enumerate(given.items(), MOST * number):
+                kind = ScoreKind(name, label, _measures(metric), name in lower)
+                scores.append(Score(kind, place, float(value)))
+        return Scored(tuple(scores), tuple(errors))
 
-    def _names(self, label: str) -> set[str]:
-        return {kind.name for kind in self.kinds if kind.metric == label}
+    def _check(self, label: str, given: Mapping[str, float]) -> None:
+        """Raises PluginError for what no metric may give."""
+        for name, value in given.items():
+            if not math.isfinite(value):
+                raise PluginError(f"gave {name} = {value!r}, which is no finite number")
+        known = self._names.setdefault(label, set(given))
+        if known != set(given):
+            before = ", ".join(sorted(known))
+            raise PluginError(
+                f"gave {', '.join(given) or 'no score'}, and for another item "
+                f"{before or 'none'}; the names are the same for every item"
+            )
 
 
-def _asked(label: str, metric: Metric, item: Item, answer: Answer) -> Mapping[str, float]:
-    try:
-        return metric(item, answer)
-    except TriptychError:
-        raise
-    except Exception as error:
-        raise PluginError(f"{label}: {type(error).__name__}: {error}") from error
+def _asked(
+    metric: Metric, item: Item, answer: Answer, without_base: Exception | None
+) -> Mapping[str, float]:
+    if without_base is not None and _needs_base(metric):
+        raise without_base
+    return metric(item, answer)
+
+
+def _needs_base(metric: Metric) -> bool:
+    return bool(getattr(metric, "needs_base", False))
 
 
 def _measures(metric: Metric) -> Measures:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 from triptych.core.errors import TriptychError
 from triptych.workbench.results import Arm, Question, Results, Run, ScoreKind
 from triptych.workbench.runs.schema import TABLES, VERSION
-from triptych.workbench.runs.task import Outcome
+from triptych.workbench.runs.task import Outcome, Score
 
 FILE = "runs.sqlite"
 
@@ -191,18 +191,21 @@ class Store:
         """
         own = Cell(outcome.arm, outcome.item, outcome.seed, outcome.repeat)
         with self._transaction():
-            for position, kind in enumerate(outcome.kinds):
-                self._db.execute(
-                    "INSERT OR IGNORE INTO score_kinds VALUES (?, ?, ?, ?, ?)",
-                    (kind.name, position, kind.metric, kind.measures, kind.lower_is_better),
-                )
-            first = self._add_run(own, outcome, session, None)
+            for score in outcome.scores:
+                self._keep_kind(score)
+            scores = {self._name_of(score.kind): score.value for score in outcome.scores}
+            first = self._add_run(own, outcome, scores, session, None)
             added = [first]
-            added += [self._add_run(cell, outcome, session, first) for cell in copies]
+            added += [self._add_run(cell, outcome, scores, session, first) for cell in copies]
         return len([one for one in added if one is not None])
 
     def _add_run(
-        self, cell: Cell, outcome: Outcome, session: int, copy_of: int | None
+        self,
+        cell: Cell,
+        outcome: Outcome,
+        scores: Mapping[str, float],
+        session: int,
+        copy_of: int | None,
     ) -> int | None:
         values = {
             **cell._asdict(),
@@ -222,9 +225,54 @@ class Store:
             return None
         self._db.executemany(
             "INSERT INTO scores VALUES (?, ?, ?)",
-            [(added.lastrowid, name, value) for name, value in outcome.scores.items()],
+            [(added.lastrowid, name, value) for name, value in scores.items()],
         )
         return added.lastrowid
+
+    def _keep_kind(self, score: Score) -> None:
+        """Have a name for a score: the metric's own, or ``METRIC.NAME`` where others have that.
+
+        In the end names are the same, whichever metric gave its scores first.
+        """
+        kind = score.kind
+        if self._name_of(kind):
+            return
+        others = self._db.execute(
+            "SELECT name, metric FROM score_kinds "
+            "WHERE metric <> ? AND name IN (?, metric || '.' || ?)",
+            (kind.metric, kind.name, kind.name),
+        ).fetchall()
+        for name, metric in others:
+            if name == kind.name:
+                self._rename(name, f"{metric}.{name}")
+        self._db.execute(
+            "INSERT INTO score_kinds VALUES (?, ?, ?, ?, ?)",
+            (
+                f"{kind.metric}.{kind.name}" if others else kind.name,
+                score.place,
+                kind.metric,
+                kind.measures,
+                kind.lower_is_better,
+            ),
+        )
+
+    def _name_of(self, kind: ScoreKind) -> str:
+        """What a metric's score is called here; empty where it is new."""
+        row = self._db.execute(
+            "SELECT name FROM score_kinds WHERE metric = ? AND name IN (?, ?)",
+            (kind.metric, kind.name, f"{kind.metric}.{kind.name}"),
+        ).fetchone()
+        return "" if row is None else str(row[0])
+
+    def _rename(self, old: str, new: str) -> None:
+        """Call a score otherwise, in all runs."""
+        self._db.execute(
+            "INSERT INTO score_kinds SELECT ?, position, metric, measures, lower_is_better "
+            "FROM score_kinds WHERE name = ?",
+            (new, old),
+        )
+        self._db.execute("UPDATE scores SET name = ? WHERE name = ?", (new, old))
+        self._db.execute("DELETE FROM score_kinds WHERE name = ?", (old,))
 
     @property
     def score_kinds(self) -> tuple[ScoreKind, ...]:

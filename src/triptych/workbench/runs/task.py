@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from triptych.core.dataset import Item
 from triptych.workbench.results import ScoreKind
@@ -25,12 +24,25 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Score:
+    """A number that a metric gave.
+
+    kind: with the metric's own name of it, which is another's, too, perhaps. place: among all
+    scores that the metrics of the sweep may give.
+    """
+
+    kind: ScoreKind
+    place: int
+    value: float
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What came of a task.
 
-    run_seed: what the request drew with. text: None where there is no answer. error: why a run
-    failed: the pipeline, or a metric. Seconds and tokens are the reply's; wall: from the start
-    of the request to its end, others that ran beside it included.
+    run_seed: what the request drew with. text: None where there is no answer. error: why there is
+    none, or why metrics failed, whose scores are then not among `scores`. Seconds and tokens are
+    the reply's; wall: from the start of the request to its end, others that ran beside it included.
     """
 
     arm: str
@@ -50,5 +62,4 @@ class Outcome:
     prefill: float = 0.0
     decode: float = 0.0
     wall: float = 0.0
-    scores: Mapping[str, float] = field(default_factory=dict)
-    kinds: tuple[ScoreKind, ...] = ()
+    scores: tuple[Score, ...] = ()

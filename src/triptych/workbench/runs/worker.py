@@ -166,12 +166,13 @@ class ArmsWorker:
             wall=wall,
         )
         pipeline = self._of_arm[task.arm].pipeline
+        base, failure = None, None
         try:
             base = self._base_of(task) if self._scoring.needs_base else None
-            scores = self._scoring(task.item, Answer(reply, pipeline, base))
         except Exception as error:  # noqa: BLE001 - one item must not end the others
-            return replace(outcome, error=words_of(error))
-        return replace(outcome, scores=scores, kinds=self._scoring.kinds)
+            failure = error
+        scored = self._scoring(task.item, Answer(reply, pipeline, base), without_base=failure)
+        return replace(outcome, scores=scored.scores, error="; ".join(scored.errors) or None)
 
     def _base_of(self, task: Task) -> Base | None:
         """What the base arm said to the same; it is asked again where nobody knows."""

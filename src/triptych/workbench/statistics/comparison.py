@@ -94,7 +94,7 @@ class Comparison:
     """All of it. base: the arm that the others are compared with.
 
     levels, differences: by score, then task (None first), then arm, in the order of the results.
-    failures: runs without an answer, by arm. runs: all of them, by arm.
+    failures: runs with an error, by arm. runs: all of them, by arm.
     """
 
     base: str
