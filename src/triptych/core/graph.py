@@ -18,6 +18,8 @@ from triptych.core.stages import Runtime
 
 _NOT_IN_PLACE: Mapping[str, str] = {}
 
+_NOTHING_AIMED: tuple[object, object] = (None, None)
+
 _MOST_BINDINGS = 64
 """Bindings that a graph keeps: as many slots' buffers. The least recently used one goes."""
 
@@ -43,7 +45,9 @@ class Graph:
         self._opening = threading.Lock()
         self._names = tuple(port.name for port in self.inputs)
         self._outputs = {port.name: Output(port, self.inputs) for port in self.outputs}
+        self._shaping = set[str]().union(*[output.sources for output in self._outputs.values()])
         self._wanted: dict[tuple[str, ...], list[Output]] = {}
+        self._aimed = _NOTHING_AIMED
         self._bindings: OrderedDict[int, tuple[Array | None, GraphBinding]] = OrderedDict()
         self._latest: tuple[Array | None, GraphBinding] | None = None
 
@@ -61,7 +65,7 @@ class Graph:
                 f"when the graph was opened on {self.device}; name it in a component's needs"
             )
         self._unwanted = unwanted
-        self._session, self._latest = None, None
+        self._session, self._latest, self._aimed = None, None, _NOTHING_AIMED
         self._bindings.clear()
 
     def load(self, runtime: Runtime) -> None:
@@ -128,9 +132,9 @@ class Graph:
             self._wanted[names] = wanted
         binding = self._binding(feeds, presents)
         try:
-            binding.take(feeds)
-            for output in wanted:
-                output.prepare(feeds)
+            reshaped = binding.take(feeds)
+            if reshaped or self._aimed[0] is not binding or self._aimed[1] is not wanted:
+                self._aim(binding, wanted, feeds)
             try:
                 return binding.run(wanted, self._kept)
             except Exception:
@@ -139,11 +143,21 @@ class Graph:
                 # An output may have another shape than its axes tell.
                 for output in wanted:
                     output.distrust()
+                self._aim(binding, wanted, feeds)
                 return binding.run(wanted, self._kept)
         except Exception as cause:
+            self._aimed = _NOTHING_AIMED
             raise self._failure(feeds, cause) from cause
         finally:
             binding.let_go()
+
+    def _aim(self, binding: GraphBinding, wanted: list[Output], feeds: Mapping[str, Array]) -> None:
+        """Say where the next runs write to; where all have memory, until a shape is another."""
+        for output in wanted:
+            output.prepare(feeds)
+            binding.aim(output)
+        steady = all(output.memory is not None for output in wanted)
+        self._aimed = (binding, wanted) if steady else _NOTHING_AIMED
 
     def _binding(self, feeds: Mapping[str, Array], presents: Mapping[str, str]) -> GraphBinding:
         """The binding of these pasts. It holds the buffers, so no other can have their ids."""
@@ -155,7 +169,9 @@ class Graph:
             self._bindings.move_to_end(id(first))
             self._latest = known
             return known[1]
-        binding = GraphBinding(self.session, self.place, self._names, presents, feeds)
+        binding = GraphBinding(
+            self.session, self.place, self._names, presents, feeds, self._shaping
+        )
         self._bindings[id(first)] = self._latest = (first, binding)
         if len(self._bindings) > _MOST_BINDINGS:
             self._bindings.popitem(last=False)

@@ -39,8 +39,13 @@ class Output:
         self._expected: tuple[int, ...] = ()
         self._last: tuple[int, ...] | None = None
 
+    @property
+    def sources(self) -> set[str]:
+        """The inputs that tell its shape."""
+        return {name for name, _ in self._axes or () if name is not None}
+
     def prepare(self, feeds: Mapping[str, Array]) -> None:
-        """Before a run: `array`, and `memory` as an OrtValue, or None where it has none."""
+        """Before a run of other shapes: `array`, and `memory` as an OrtValue, or None where it has none."""
         if self._axes is None:
             return
         shape = tuple(
@@ -76,6 +81,7 @@ class GraphBinding:
 
     inputs: the names of all inputs. presents: the output that each past input is, too. pasts: the
     buffers of those, which stay as long as it does, in the memory of the device or the CPU.
+    shaping: the inputs that tell the shapes of outputs.
     device: where the session computes; None: on the CPU.
 
     What is bound from the memory of the CPU is read where it is by the CPU, but copied to another
@@ -89,10 +95,13 @@ class GraphBinding:
         inputs: Sequence[str],
         presents: Mapping[str, str],
         pasts: Mapping[str, Array],
+        shaping: Collection[str],
     ) -> None:
         from onnxruntime import OrtValue
 
         self._names = tuple(name for name in inputs if name not in presents)
+        self._shaping = frozenset(shaping)
+        self._reshaped = False
         self._session = session
         self._device = device
         self._io = session.io_binding()
@@ -113,17 +122,22 @@ class GraphBinding:
             self._io.bind_ortvalue_input(past, buffer)
             self._io.bind_ortvalue_output(present, buffer)
 
-    def take(self, feeds: Mapping[str, Array]) -> None:
-        """Let the next run read these; the past inputs are bound."""
+    def take(self, feeds: Mapping[str, Array]) -> bool:
+        """Let the next run read these; the past inputs are bound.
+
+        Whether an output may have another shape than in this binding's last run.
+        """
         if self._device is not None:
             for name in self._names:
                 self._feed_device(name, feeds[name])
-            return
+            return True
+        self._reshaped = False
         given = self._given
         for name in self._names:
             value = feeds[name]
             if given.get(name) is not value:
                 self._feed(name, value)
+        return self._reshaped
 
     def _feed(self, name: str, value: Array) -> None:
         """Let the next run read `value`, which is not bound, from the memory of the CPU."""
@@ -133,9 +147,9 @@ class GraphBinding:
                 self._bind(name, value)
             else:
                 self._given.pop(name, None)
-                bound = self._copies[name] = np.array(value, order="C")
                 self._copied[name] = value
-                self._io.bind_cpu_input(name, bound)
+                self._copies[name] = np.array(value, order="C")
+                self._bind_cpu(name, self._copies[name])
             return
         fits = copy.shape == value.shape and copy.dtype == value.dtype
         # What comes twice will come again, and is then cheaper to bind.
@@ -158,15 +172,19 @@ class GraphBinding:
             self._given.pop(name, None)
             if value.nbytes > _PASSING:
                 self._passing.append(name)
-        self._io.bind_cpu_input(name, bound)
+        self._bind_cpu(name, bound)
+
+    def _bind_cpu(self, name: str, value: Array) -> None:
+        if name in self._shaping:
+            self._reshaped = True
+        self._io.bind_cpu_input(name, value)
 
     def run(self, outputs: Sequence[Output], kept: Collection[str] = ()) -> dict[str, Array]:
         """Run the session; what it wrote, by name. Raises what the session raises.
 
-        kept: further outputs, which are given as arrays in the memory of the device.
+        outputs: that have their `aim`. kept: further outputs, which are given as arrays in the
+        memory of the device.
         """
-        for output in outputs:
-            self._aim(output)
         if self._device is not None:
             for name in kept:
                 self._memories[name] = None
@@ -189,7 +207,7 @@ class GraphBinding:
                 self._io.bind_cpu_input(name, _NOTHING)
             self._passing.clear()
 
-    def _aim(self, output: Output) -> None:
+    def aim(self, output: Output) -> None:
         """Have the output written to its own memory, or to new memory if it has none."""
         name, memory = output.name, output.memory
         if name in self._memories and self._memories[name] is memory:
