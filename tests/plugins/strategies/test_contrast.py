@@ -134,7 +134,9 @@ def generate(strategy, seed, chooser):
 
 @pytest.mark.parametrize("chooser", [Greedy, Draw])
 @pytest.mark.parametrize(
-    "neutral", [guidance(scale=1, without="prompt"), vcd(alpha=0, beta=0), vcd(alpha=0)], ids=str
+    "neutral",
+    [guidance(scale=1, without="prompt"), vcd(alpha=0, beta=0), vcd(alpha=0)],
+    ids=["guidance", "vcd", "vcd-beta"],
 )
 def test_a_neutral_contrast_gives_the_tokens_of_plain_decoding(neutral, chooser):
     if chooser is Draw and neutral.__class__ is VCD and neutral.settings.beta:
