@@ -222,6 +222,10 @@ SET_ERRORS = [
         "there is no sampling step 'tpo_p'\n"
         "  did you mean 'top_p'?\n  known: temperature, top_k, top_p, draw",
     ),
+    (
+        "sampler.mirostat=1",
+        "there is no sampling step 'mirostat'\n  known: temperature, top_k, top_p, draw",
+    ),
     ("sampler.top_p=2", "sampler.top_p.p: 2 is not 1 or less"),
     (
         "sampler.top_p.q=2",
@@ -269,6 +273,13 @@ def test_a_wrong_set_flag_is_refused_by_its_name(load, folder, text, message):
     with pytest.raises(ConfigError) as caught:
         load(overrides=[parse_set(text)], spoken="flags")
     assert str(caught.value).replace(str(folder), "FOLDER") == f"--set {text}: {message}"
+
+
+def test_a_step_that_setting_it_would_insert_is_known_where_the_chain_has_none(load):
+    with pytest.raises(ConfigError) as caught:
+        load(overrides={"sampler": ["greedy"], "sampler.temprature": 1})
+    assert caught.value.nearest == "temperature"
+    assert caught.value.known == ["greedy", "temperature", "top_k", "top_p"]
 
 
 @pytest.mark.parametrize(

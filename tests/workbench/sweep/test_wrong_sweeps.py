@@ -123,6 +123,21 @@ WRONG = {
         "4:30: include[0].remove[0]",
         "did you mean 'merge'?",
     ),
+    "removed_a_number": (
+        GOOD + "include: [{name: a, remove: 3}]",
+        "4:29: include[0].remove",
+        "3 is not the label of a stage, or a list of labels",
+    ),
+    "removed_a_mapping": (
+        GOOD + "include: [{name: a, remove: {merge: 1}}]",
+        "4:29: include[0].remove",
+        "is not the label of a stage, or a list of labels",
+    ),
+    "two_documents": (
+        GOOD + "---\nmatrix: {sampler.top_p: [0.5]}",
+        "4:1",
+        "a second document begins; a file holds one",
+    ),
     "does_not_fit": (
         GOOD + "include:\n  - {name: blind, remove: mrope}",
         "5:12: include[0].name: arm 'blind' does not fit together",

@@ -188,7 +188,7 @@ def _set_item(draft: Draft, address: str, value: Node, builder: Builder) -> None
     if index is None:
         name, _, rest = text.partition(".")
         if kind != "samplers" or name not in DEFAULT_ORDER:
-            raise _no_label(draft, address, value.where)
+            raise _no_label(draft, address, value.where, also=DEFAULT_ORDER)
         where = replace(value.where, path=f"sampler.{name}")
         settings = _deep(Node({}, where), rest.split("."), value) if rest else value
         draft.sampler = insert_warp(items, name, settings)
@@ -340,12 +340,16 @@ def _store(draft: Draft, kind: Kind, items: tuple[Item, ...]) -> None:
         draft.sampler = items
 
 
-def _no_label(draft: Draft, address: str, where: Where) -> ConfigError:
+def _no_label(
+    draft: Draft, address: str, where: Where, *, also: Iterable[str] = ()
+) -> ConfigError:
+    """also: sampling steps that may be named although the chain has none."""
     kind, items, text = _list_of(draft, address)
     name = text if any(text == item.label for item in items) else text.partition(".")[0]
     labels = [item.label for item in items]
     if kind == "samplers":
-        return unknown(where, f"there is no sampling step {name!r}", name, labels)
+        known = dict.fromkeys([*labels, *also])
+        return unknown(where, f"there is no sampling step {name!r}", name, known)
     steps = [item.label for item in draft.sampler]
     if name in steps or name in DEFAULT_ORDER:
         return ConfigError(

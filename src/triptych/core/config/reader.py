@@ -97,7 +97,9 @@ class _Builder:
             if isinstance(event, DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    raise ConfigError(where, "a second document begins; a file holds one pipeline")
+                    cause = "a second document begins; a file holds one"
+                    hint = "remove what follows, or put it into a file of its own"
+                    raise ConfigError(where, cause, hint=hint)
                 if event.version not in (None, (1, 2)) or event.tags:
                     raise ConfigError(where, "YAML directives are not supported; remove the line")
             elif isinstance(event, MappingEndEvent | SequenceEndEvent):

@@ -156,8 +156,9 @@ def _inclusions(node: Node) -> tuple[Inclusion, ...]:
 
 
 def _labels(node: Node) -> tuple[Node, ...]:
-    nodes = [node] if isinstance(node.value, str) else _list(node)
-    return tuple(_text(one, "the label of a stage") for one in nodes)
+    if node.list is None:
+        return (_text(node, "the label of a stage, or a list of labels"),)
+    return tuple(_text(one, "the label of a stage") for one in _list(node))
 
 
 def _mapping(entry: Node, key: str) -> Node | None:
