@@ -6,6 +6,9 @@ import shutil
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from triptych import load
+from triptych.recording import Recorder
+
 ASKED = ["--text", "Hello", "--max-new-tokens", "6"]
 
 
@@ -62,6 +65,13 @@ def test_a_tap_at_no_port_is_refused_with_the_nearest_one(ask):
     done = ask("--tap", "logit")
     assert (done.code, done.out) == (2, "")
     assert "there is no port 'logit'; did you mean 'logits'?" in done.err
+
+
+@pytest.mark.parametrize("flags", [["--tap", ""], ["--tap", "logits", "--tap", " , "]])
+def test_a_tap_at_nothing_is_refused(ask, flags):
+    done = ask(*flags)
+    assert (done.code, done.out) == (2, "")
+    assert f"--tap {flags[-1]!r} names no port; write as in --tap logits" in done.err
 
 
 # --record and --replay
@@ -185,6 +195,51 @@ def test_what_the_manifest_says_is_not_said_twice(triptych, folder, flags):
     done = triptych("run", *flags, "--from", folder)
     assert done.code == 2
     assert "--from says the whole request; leave out" in done.err
+
+
+def test_what_is_changed_of_the_pipeline_is_said(triptych, tiny_pipeline, tmp_path):
+    triptych("run", tiny_pipeline, "--text", "Hi", "--record", tmp_path / "r")
+    done = triptych("run", "--from", tmp_path / "r", "--set", "sampler=[{top_k: 3}, draw]")
+    assert done.err.splitlines()[:2] == [
+        "warning: the pipeline's sampler was greedy, and is top_k, draw",
+        "warning: the pipeline's sampler.top_k.k was not there, and is 3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "change", "said"),
+    [
+        (["--max-new-tokens", "3"], "--set=stop.max_new_tokens=2", "max_new_tokens"),
+        (["--stop", "e"], "--set=stop.strings=[a]", "stop"),
+    ],
+)
+def test_a_change_that_the_recorded_request_would_not_hear_is_refused(
+    triptych, tiny_pipeline, tmp_path, asked, change, said
+):
+    triptych("run", tiny_pipeline, "--text", "Hi", *asked, "--record", tmp_path / "r")
+    done = triptych("run", "--from", tmp_path / "r", change)
+    assert (done.code, done.out) == (2, "")
+    assert f"would change nothing: the recorded request says its {said} itself" in done.err
+    assert triptych("run", "--from", tmp_path / "r", "--set=session.chunk=8").code == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "--set=sampler.top_k=3",
+        "--set=sampler=[draw]",
+        "--remove=sampler.top_k",
+        "--replace=sampler.draw=greedy",
+        "--insert=before sampler.draw: {min_p: 0.1}",
+    ],
+)
+def test_so_is_a_change_of_a_chain_where_the_request_has_its_own(
+    triptych, tiny_pipeline, tmp_path, change
+):
+    load(tiny_pipeline).generate("Hi", top_k=5, observer=Recorder(tmp_path / "r"), max_new_tokens=3)
+    done = triptych("run", "--from", tmp_path / "r", change)
+    assert (done.code, done.out) == (2, "")
+    assert "would change nothing: the recorded request says its top_k itself" in done.err
 
 
 def test_what_is_no_manifest_is_refused(triptych, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -70,8 +70,8 @@ class Inside:
 
     @property
     def ports(self) -> list[str]:
-        """Those of --tap, each once."""
-        return list(dict.fromkeys(_split(self.tap)))
+        """Those of --tap, each once. Raises InputError."""
+        return _names("--tap", self.tap)
 
     def looks(self, *, quiet: bool) -> Looks:
         """What looks, with the folders that it was given read. quiet: it says nothing meanwhile.
@@ -84,8 +84,8 @@ class Inside:
         if self.replay is not None:
             from triptych.recording.replay import Replay
 
-            wanted = list(_split(self.replay_ports)) if self.replay_ports else None
-            looks.replay = Replay(self.replay, ports=wanted)
+            wanted = _names("--replay-ports", self.replay_ports)
+            looks.replay = Replay(self.replay, ports=wanted or None)
         if self.ports:
             from triptych.recording.tap import Tap
 
@@ -142,8 +142,12 @@ def _tell(seen: Seen) -> None:
     remark(str(seen))
 
 
-def _split(texts: Sequence[str] | None) -> Iterator[str]:
+def _names(flag: str, texts: Sequence[str] | None) -> list[str]:
+    """The ports that a flag names, each once. Raises InputError for text that names none."""
+    found: dict[str, None] = {}
     for text in texts or ():
-        for name in text.split(","):
-            if name.strip():
-                yield name.strip()
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        if not names:
+            raise InputError(f"{flag} {text!r} names no port; write as in {flag} logits")
+        found |= dict.fromkeys(names)
+    return list(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
     from triptych.recording.again import Again, FirstDifference
 
 STDIN = "-"
+
+COMES_FIRST = {
+    "sampler": ("sampler", "temperature", "top_k", "top_p", "no_sample"),
+    "stop.max_new_tokens": ("max_new_tokens",),
+    "stop.strings": ("stop",),
+}
+"""Addresses in a pipeline, and the settings of a request that come before what is there."""
 
 From = Annotated[
     Path | None,
@@ -124,6 +132,7 @@ class Question:
             for line in again.differences(spec, looks.stood_in):
                 warn(line)
 
+        _check_heard(changes, self.settings)
         needed = [path for path in again.plugins if Path(path) not in _absolute(changes.plugin)]
         if needed:
             flags = " ".join(f"--plugin {path}" for path in needed)
@@ -150,6 +159,23 @@ def reproduced(question: Question, difference: FirstDifference | None) -> dict[s
         return {}
     said = None if difference is None else vars(difference)
     return {"reproduced": difference is None, "first_difference": said}
+
+
+def _check_heard(changes: Changes, settings: Mapping[str, Any]) -> None:
+    """Raises InputError for a change of what the recorded request says itself."""
+    given = [("--set", text, text.partition("=")[0]) for text in changes.set or ()]
+    given += [("--replace", text, re.split("[=:]", text)[0]) for text in changes.replace or ()]
+    given += [("--remove", text, text) for text in changes.remove or ()]
+    given += [("--insert", text, text.partition(" ")[2]) for text in changes.insert or ()]
+    for flag, text, address in given:
+        for known, names in COMES_FIRST.items():
+            said = [name for name in names if settings.get(name)]
+            if said and f"{address.strip()}.".startswith(f"{known}."):
+                raise InputError(
+                    f"{flag} {text!r} would change nothing: the recorded request says its "
+                    f"{' and '.join(said)} itself; ask without --from, or change its settings in "
+                    "the manifest"
+                )
 
 
 def _absolute(files: Sequence[Path] | None) -> list[Path]:

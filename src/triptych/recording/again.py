@@ -26,6 +26,9 @@ from triptych.recording.media import Finder
 _DIGITS = 12
 """Of a digest, in a message."""
 
+_LISTS = ("stages", "sampler")
+"""Keys of a pipeline under which items stand in an order."""
+
 _SPEED = ("session.preload", "session.graph_cache")
 """Settings that no answer depends on."""
 
@@ -196,26 +199,29 @@ def _settings(config: Any) -> dict[str, Any]:
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        items: list[tuple[str, Any]] = [(str(key), item) for key, item in value.items()]
-    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
-        items = [(_label(item, place), item) for place, item in enumerate(value)]
-    else:
+    if path in _LISTS and isinstance(value, list):
+        named = [_named(item) for item in value]
+        found: dict[str, Any] = {path: ", ".join(title for title, _, _ in named)}
+        for _, label, settings in named:
+            found |= _flat(settings, f"{path}.{label}")
+        return found
+    if not isinstance(value, Mapping):
         return {path: value}
-    found: dict[str, Any] = {}
-    for key, item in items:
-        name = key if not path else f"{path}.{key}"
-        found.update(_flat(item, name))
+    found = {}
+    for key, item in value.items():
+        found |= _flat(item, f"{path}.{key}" if path else str(key))
     return found
 
 
-def _label(item: Any, place: int) -> str:
-    """What an item of a list is called in a path; its place where it has no name."""
-    if isinstance(item, str):
-        return item
-    if isinstance(item, Mapping) and item:
-        return str(item.get("as", next(iter(item))))
-    return str(place)
+def _named(item: Any) -> tuple[str, str, Mapping[str, Any]]:
+    """An item of a list: what stands for it there, its label, and what else it says."""
+    if not isinstance(item, Mapping):
+        return str(item), str(item), {}
+    name, settings = next(iter(item.items()))
+    label = str(item.get("as", name))
+    siblings = {key: value for key, value in item.items() if key not in (name, "as")}
+    own = settings if isinstance(settings, Mapping) else {}
+    return name if label == name else f"{name} as {label}", label, {**own, **siblings}
 
 
 def _is_outside(name: str) -> bool:
