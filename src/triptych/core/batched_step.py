@@ -95,11 +95,19 @@ class BatchedStep:
         needs: what they carry.
         None when the caches have put the sequences in different places; nothing was run then.
         """
-        slots, bindings = self._bind(sequences)
-        rows, batch = tuple(range(len(sequences))), len(sequences)
-        if bindings and batch > 1:
-            first = next(iter(bindings.values()))
-            rows, batch = first.rows, first.batch
+        index = self._index_of(sequences)
+        grown: list[tuple[str, Cache[Any], list[Any]]] = []
+        bindings: dict[str, Binding] = {}
+        for label, cache in self._caches.items():
+            slots = [sequence.caches[label] for sequence in sequences]
+            bindings[label] = cache.bind(slots, index)
+            grown.append((label, cache, slots))
+        rows, batch = _ALONE, 1
+        if len(sequences) > 1:
+            rows, batch = tuple(range(len(sequences))), len(sequences)
+            if bindings:
+                first = next(iter(bindings.values()))
+                rows, batch = first.rows, first.batch
             if any((one.rows, one.batch) != (rows, batch) for one in bindings.values()):
                 return None
         plan = self._plan(sequences, batch)
@@ -109,9 +117,9 @@ class BatchedStep:
         seen = _seen(sequences)
         ports = plan.run(bindings, seen)
         # Only now, so that a stage that fails leaves no cache longer than another.
-        for label, cache in self._caches.items():
+        for label, cache, slots in grown:
             shown = self._row_of(label, sequences, ports, rows) if label in self._shown else ()
-            settle(cache, slots[label], shown)
+            settle(cache, slots, shown)
         for sequence in sequences:
             sequence.forwarded += 1
         if seen is not None:
@@ -119,21 +127,13 @@ class BatchedStep:
         logits = ports["logits"]
         return [needs.beside(logits[row], ports, row) for row in rows]
 
-    def _bind(
-        self, sequences: Sequence[TokenSequence]
-    ) -> tuple[dict[str, list[Any]], dict[str, Binding]]:
-        """The slots of the sequences in each cache, and what it gives its stage, by its label."""
+    def _index_of(self, sequences: Sequence[TokenSequence]) -> list[TokenIndex]:
+        """Where each sequence's token belongs, as caches ask for it."""
         while len(self._index) < len(sequences):
             self._index.append(np.zeros(1, np.int64))
-        index = self._index[: len(sequences)]
-        for row, sequence in zip(index, sequences, strict=True):
+        for sequence, row in zip(sequences, self._index, strict=False):
             row[0] = sequence.forwarded
-        slots: dict[str, list[Any]] = {}
-        bindings: dict[str, Binding] = {}
-        for label, cache in self._caches.items():
-            held = slots[label] = [sequence.caches[label] for sequence in sequences]
-            bindings[label] = cache.bind(held, index)
-        return slots, bindings
+        return self._index[: len(sequences)]
 
     def _row_of(
         self,
@@ -237,6 +237,9 @@ class _Plan:
                 self._stacks.append((feed.port, stack))
         return self._arrays[key]
 
+
+_ALONE = (0,)
+"""The row of one sequence."""
 
 _FIRST = np.zeros(1, np.int64)
 """`logit_index` of a slice of one token."""

@@ -45,7 +45,7 @@ class Output:
         return {name for name, _ in self._axes or () if name is not None}
 
     def prepare(self, feeds: Mapping[str, Array]) -> None:
-        """Before a run of other shapes: `array`, and `memory` as an OrtValue, or None where it has none."""
+        """Before a run of other shapes: `array`, and `memory` as an OrtValue, or None."""
         if self._axes is None:
             return
         shape = tuple(

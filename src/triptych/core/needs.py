@@ -79,8 +79,10 @@ def kept(logits: Array) -> Array:
 
 def joined(parts: Sequence[Array]) -> Array:
     """The rows of several slices, and what they carry."""
-    whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    if len(parts) > 1 and isinstance(parts[0], Carried):
+    if len(parts) == 1:
+        return parts[0]
+    whole = np.concatenate(parts)
+    if isinstance(parts[0], Carried):
         rows = [row for part in parts for row in getattr(part, "carried", ())]
         return Carried.of(np.asarray(whole), rows)
     return whole

@@ -248,26 +248,28 @@ class Scheduler:
         sequence = span.sequence
         self._executor.enter(sequence, clock)
         # Nothing is left that was appended and has not entered.
-        length, begin = sequence.entered, sequence.forwarded
-        stop = min(length, begin + min(chunk, self._executor.room(sequence)))
-        if stop <= begin:
+        pending = sequence.entered - sequence.forwarded
+        count = min(pending, chunk, self._executor.room(sequence))
+        if count <= 0:
             raise PluginError(
                 "there is nothing to forward: a visual-token reducer dropped all that was "
                 "pending, or a cache has no room"
             )
-        if self._whole and stop < length:
+        if self._whole and count < pending:
             raise InputError(
-                f"a stage must see the whole prompt of {length - begin} tokens, and a cache takes "
-                f"{stop - begin} at once; shorten it, or choose another cache"
+                f"a stage must see the whole prompt of {pending} tokens, and a cache takes "
+                f"{count} at once; shorten it, or choose another cache"
             )
-        wanted = stop - max(length - span.rows, begin)
-        logits = self._executor.forward(sequence, stop, max(wanted, 0), clock)
-        return logits if wanted > 0 else None
+        # The wanted ones are the last of what is pending.
+        rows = max(count - max(pending - span.rows, 0), 0)
+        logits = self._executor.forward(sequence, sequence.forwarded + count, rows, clock)
+        return logits if rows else None
 
     def _round(self) -> None:
         """See the class."""
         self._round_number += 1
-        self._admit()
+        if self._waiting:
+            self._admit()
         steps: list[tuple[Job, _Wanted]] = []
         drafts: list[tuple[Job, _Wanted]] = []
         prompts: list[tuple[Job, _Wanted]] = []
@@ -449,7 +451,7 @@ class Scheduler:
     def _wanted(job: Job, spans: Any) -> list[_Wanted]:
         """What a strategy wants next. Raises PluginError for what cannot be forwarded."""
         wanted = []
-        for span in spans if isinstance(spans, list) else [None]:
+        for span in spans if isinstance(spans, list) else (None,):
             if not isinstance(span, Span):
                 raise PluginError(
                     f"strategy {job.name} yielded {spans!r}; it must yield a list of Spans"

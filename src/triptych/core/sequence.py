@@ -34,24 +34,26 @@ class Column:
 
     def __init__(self, first: Array, axis: int) -> None:
         self.axis = axis
-        self._length = int(first.shape[axis])
         self._forgotten = 0
+        self._held = int(first.shape[axis])
+        """How many rows there are behind those that are forgotten."""
         self._others = (slice(None),) * axis
         self.first: tuple[Any, ...] = (*self._others, 0)
+        self._rows_first = (axis, *[other for other in range(first.ndim) if other != axis])
         self._keep(first.copy())
 
     @property
     def last(self) -> Array:
         """A read-only view of the last row."""
-        return self.between(self._length - 1, self._length)
+        return self.between(len(self) - 1, len(self))
 
     @property
     def values(self) -> Array:
         """A read-only view of what is there; valid until the next `extend`."""
-        return self.between(self._forgotten, self._length)
+        return self.between(self._forgotten, len(self))
 
     def __len__(self) -> int:
-        return self._length
+        return self._forgotten + self._held
 
     def row(self, at: int) -> Any:
         """A read-only view of one row, without the growing axis; of one number, that number."""
@@ -70,20 +72,20 @@ class Column:
 
     def add(self, row: Any) -> None:
         """Append one row, given without the growing axis."""
-        at = self._length - self._forgotten
-        if at == len(self._places):
+        at = self._held
+        if at == self._room:
             self._grow(at + 1)
         self._places[at] = row
-        self._length += 1
+        self._held = at + 1
 
     def extend(self, more: Array) -> None:
         """Append rows."""
-        count, begin = more.shape[self.axis], self._length - self._forgotten
-        end = begin + count
-        if end > len(self._places):
+        begin = self._held
+        end = begin + more.shape[self.axis]
+        if end > self._room:
             self._grow(end)
         self._buffer[(*self._others, slice(begin, end))] = more
-        self._length += count
+        self._held = end
 
     def extend_with_zeros(self, count: int) -> None:
         """Append `count` rows of zeros."""
@@ -93,19 +95,20 @@ class Column:
 
     def truncate(self, length: int) -> None:
         """Keep the first `length` rows."""
-        self._length = min(self._length, length)
-        self._forgotten = min(self._forgotten, self._length)
+        length = min(len(self), length)
+        self._forgotten = min(self._forgotten, length)
+        self._held = length - self._forgotten
 
     def forget(self) -> None:
         """Give the memory of the rows back; they keep their places, and nobody reads them again."""
-        if self._forgotten < self._length:
-            self._forgotten = self._length
+        if self._held:
+            self._forgotten, self._held = len(self), 0
             self._keep(np.compress([], self._buffer, self.axis))
 
     def copy(self) -> Column:
         """An independent copy."""
         copied = Column(self.values, self.axis)
-        copied._forgotten, copied._length = self._forgotten, self._length
+        copied._forgotten = self._forgotten
         return copied
 
     def _grow(self, length: int) -> None:
@@ -113,15 +116,16 @@ class Column:
         shape = list(self._buffer.shape)
         shape[self.axis] = max(length, 2 * shape[self.axis])
         grown = np.empty(shape, self._buffer.dtype)
-        grown[(*self._others, slice(0, self._length - self._forgotten))] = self.values
+        grown[(*self._others, slice(0, self._held))] = self.values
         self._keep(grown)
 
     def _keep(self, buffer: Array) -> None:
         """Have the rows in `buffer`; what is shown of it is read-only."""
         self._buffer, self._shown = buffer, buffer.view()
         self._shown.flags.writeable = False
-        self._rows = np.moveaxis(self._shown, self.axis, 0)
-        self._places = np.moveaxis(buffer, self.axis, 0)
+        self._room = buffer.shape[self.axis]
+        self._rows = self._shown.transpose(self._rows_first)
+        self._places = buffer.transpose(self._rows_first)
 
 
 @dataclass(eq=False, slots=True)
