@@ -238,7 +238,7 @@ class _Plan:
         return self._arrays[key]
 
 
-_ALONE = (0,)
+_ALONE: tuple[int, ...] = (0,)
 """The row of one sequence."""
 
 _FIRST = np.zeros(1, np.int64)
