@@ -238,6 +238,27 @@ def test_where_a_prompt_is_cut_changes_nothing_but_the_last_bits(stored):
         assert np.abs(found - whole).max() / np.abs(whole).max() < 1e-3
 
 
+def test_single_tokens_have_a_sink_without_weight_which_only_chooses_the_kernel(stored, tmp_path):
+    folder, bare = stored("int8"), tmp_path / "bare"
+    shutil.copytree(folder, bare)
+    model = onnx.load(folder / "decoder.onnx")
+    values = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    steps = [
+        inner
+        for node in model.graph.node
+        for attribute in node.attribute
+        if attribute.name == "else_branch"
+        for inner in attribute.g.node
+    ]
+    assert len(steps) == LAYERS
+    for node in steps:
+        assert (values[node.input[11]] == -np.inf).all()
+        node.input[11] = ""
+    onnx.save(model, bare / "decoder.onnx")
+    found, plain = (attended(one, [1] * 100)[0] for one in (folder, bare))
+    assert np.abs(found - plain).max() / np.abs(plain).max() < 1e-4
+
+
 @pytest.mark.parametrize("tail", [2, 10, 31])
 def test_the_few_tokens_that_end_a_prompt_are_computed_as_many_are(stored, tail):
     folder = stored("int8")
