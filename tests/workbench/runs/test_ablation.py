@@ -355,7 +355,10 @@ def test_a_pipeline_is_loaded_only_for_arms_of_which_something_is_missing(tmp_pa
     assert [spec.session.max_batch for spec in loaded] == [2]
 
 
-def test_a_pipeline_that_cannot_be_loaded_ends_the_ablation_and_no_item_is_to_blame(tmp_path):
+@pytest.mark.parametrize("metric", ["local/length", "local/process"])
+def test_a_pipeline_that_cannot_be_loaded_ends_the_ablation_and_no_item_is_to_blame(
+    tmp_path, metric
+):
     from triptych.core.config.locate import builtin
     from triptych.core.errors import TriptychError
 
@@ -363,7 +366,7 @@ def test_a_pipeline_that_cannot_be_loaded_ends_the_ablation_and_no_item_is_to_bl
     model.mkdir()
     for path in builtin("sketch").iterdir():
         (model / path.name).write_bytes(path.read_bytes())
-    asked = read(tmp_path, PLAIN % 2 + "base: model")
+    asked = read(tmp_path, (PLAIN % 2).replace("local/length", metric) + "base: model")
     (model / "decoder.onnx").write_bytes((model / "decoder.onnx").read_bytes()[:5000])
     with Store(tmp_path / "out") as store:
         with pytest.raises(TriptychError, match=r"^arm base: "):

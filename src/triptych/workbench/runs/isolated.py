@@ -155,10 +155,18 @@ def _open(stream: IO[bytes] | None) -> IO[bytes]:
     return stream
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Be a child."""
     # What anybody prints goes to stderr: the real output speaks pickle.
     results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear.
     with suppress(BrokenPipeError):
         serve(sys.stdin.buffer, results)
+
+
+if __name__ == "__main__":
+    # What is pickled here is of the module that the parent knows, not of `__main__`.
+    from triptych.workbench.runs import isolated
+
+    isolated.main()
