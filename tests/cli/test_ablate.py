@@ -89,6 +89,24 @@ def test_a_dry_run_of_timed_arms_says_that_they_are_alone(ablate):
     assert "18 runs, of which 18 are computed" in done.out
 
 
+@pytest.mark.parametrize("metric", ["local/length", "local/process"])
+def test_a_dry_run_says_which_arm_cannot_be_loaded(ablate, metric):
+    arm = "include: [{name: fast, set: {session.providers: [cuda]}}]\n"
+    done = ablate("--dry-run", text=SWEEP.replace("local/length", metric) + arm)
+    assert done.code == 2
+    assert done.err.startswith("error: arm fast: ")
+    assert "cuda" in done.err
+
+
+def test_a_dry_run_says_which_arm_fails_on_the_first_item(ablate):
+    arm = "include: [{name: tiny, set: {session.max_context: 8}}]\n"
+    done = ablate("--dry-run", text=SWEEP + arm)
+    assert done.code == 0, done.err
+    assert "warning: arm tiny fails on the first item: " in done.err
+    assert "arm base" not in done.err
+    assert "4 arms, 3 items" in done.out
+
+
 def test_what_is_wrong_is_said_before_anything_runs(ablate, tmp_path):
     done = ablate("--out", tmp_path / "out", text=SWEEP.replace("temperature", "temprature"))
     assert done.code == 2

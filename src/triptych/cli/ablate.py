@@ -99,7 +99,7 @@ def _forecast(asked: Ablation) -> None:
     from triptych.workbench.report.compose import changes_of
     from triptych.workbench.runs.forecast import forecast
 
-    with Waiting("asking the base arm a few items"):
+    with Waiting("asking the base arm a few items, and every arm one"):
         found = forecast(asked)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("arm", "what differs", "computed"):
@@ -125,6 +125,8 @@ def _forecast(asked: Ablation) -> None:
     )
     if found.memory is not None:
         typer.echo(f"about {found.memory / GIGA:.1f} GB of memory")
+    for arm, error in found.failures.items():
+        warn(f"arm {arm} fails on the first item: {error}")
     if found.smallest_effect is None or found.smallest_effect >= 1:
         typer.echo("too few items to find any difference; ask more")
     else:

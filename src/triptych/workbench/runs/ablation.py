@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
@@ -197,7 +197,12 @@ class Ablation:
         first = next(tasks, None)
         if first is None:
             return iter(())
-        tasks = chain([first], tasks)
+        return self.answers(arms, chain([first], tasks), engine)
+
+    def answers(
+        self, arms: Collection[str], tasks: Iterable[Task], engine: Engine
+    ) -> Iterator[Outcome]:
+        """What comes of tasks of some arms, in any order. Raises what loading an arm raises."""
         if self.isolated:
             return in_own_processes({name: self._recipe([name]) for name in arms}, tasks)
         return engine.run(self._recipe(arms), tasks)

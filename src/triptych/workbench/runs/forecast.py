@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from triptych.core.dataset import Item
 from triptych.core.usage import peak_memory
+from triptych.workbench.engines.local import LocalEngine
 from triptych.workbench.extra import workbench_extra
 from triptych.workbench.runs.ablation import Ablation
 from triptych.workbench.runs.grouping import Files, files_and_sizes
@@ -28,6 +29,7 @@ class Forecast:
     take less or more. memory: bytes of one process; None where the system does not tell.
     smallest_effect: the least true difference from the base, of a score of 0 to 1, that would
     probably be found; None with fewer than two clusters. clusters: how many the items are in.
+    failures: by arm, why the first item has no answer or no score of some metric.
     """
 
     items: int
@@ -38,24 +40,30 @@ class Forecast:
     memory: int | None
     smallest_effect: float | None
     clusters: int
+    failures: Mapping[str, str]
 
 
 def forecast(asked: Ablation) -> Forecast:
-    """Answer a few items with the base arm. Raises what loading it raises, and MissingExtra."""
+    """Answer a few items with the base arm, and the first one with every arm.
+
+    Raises what loading an arm raises, and MissingExtra.
+    """
     clusters = [item.cluster or f"item {item.id}" for item in asked.items()]
     items = len(clusters)
     computed = len(asked.computed) * items
     each, load, sampled = _timed(asked, items)
     processes = len(asked.plans) if asked.isolated else len(asked.groups)
+    memory = _memory(asked)
     return Forecast(
         items,
         asked.runs_per_item * items,
         computed,
         sampled,
         each * computed + load * processes,
-        _memory(asked),
+        memory,
         _smallest_effect(asked, clusters),
         len(set(clusters)),
+        _failures(asked),
     )
 
 
@@ -88,6 +96,18 @@ def _timed(asked: Ablation, items: int) -> tuple[float, float, int]:
 
 def _tasks(arm: str, sample: Sequence[Item], seed: int) -> Iterator[Task]:
     return (Task(arm, item, seed) for item in sample)
+
+
+def _failures(asked: Ablation) -> dict[str, str]:
+    """Why arms fail at the first item, each loaded as it will be when all is run."""
+    seed = asked.sweep.seeds[0]
+    found = {}
+    for names in asked.groups:
+        tasks = [Task(name, item, seed) for item in islice(asked.items(), 1) for name in names]
+        for outcome in asked.answers(names, tasks, LocalEngine()):
+            if outcome.error is not None:
+                found[outcome.arm] = outcome.error
+    return found
 
 
 def _memory(asked: Ablation) -> int | None:
