@@ -167,6 +167,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     # What is pickled here is of the module that the parent knows, not of `__main__`.
-    from triptych.workbench.runs import isolated
+    from triptych.workbench.runs import isolated  # noqa: PLW0406
 
     isolated.main()
