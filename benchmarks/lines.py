@@ -26,8 +26,8 @@ from triptych.workbench.engines.local import LocalEngine
 from triptych.workbench.engines.written_pipeline import WrittenPipeline
 from triptych.workbench.lines.asking import Asking
 from triptych.workbench.lines.batch import Batch
+from triptych.workbench.lines.batch_request import Reading
 from triptych.workbench.lines.output import OutputFile
-from triptych.workbench.lines.question import Reading
 from triptych.workbench.lines.record import Record, record_of
 
 KIB = 1024

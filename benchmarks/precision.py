@@ -36,7 +36,7 @@ from triptych.core.reply import Reply
 from triptych.export import export_checkpoint
 from triptych.export.precision import PRECISIONS, preset, read_recipe
 from triptych.export.verification.tapped import TappedPipeline
-from triptych.models.sketch.conversations import TASKS, Question, held_out
+from triptych.models.sketch.conversations import TASKS, Example, held_out
 from triptych.models.sketch.dataset import request_of
 from triptych.models.sketch.exported import Exported
 
@@ -128,7 +128,7 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-def measured(folders: Mapping[str, Path], questions: Mapping[str, Sequence[Question]]) -> list[Row]:
+def measured(folders: Mapping[str, Path], questions: Mapping[str, Sequence[Example]]) -> list[Row]:
     """A row for each export, the reference first."""
     rows = {name: Row(name, megabytes(folder)) for name, folder in folders.items()}
     replies: dict[str, list[Reply]] = {}
@@ -178,7 +178,7 @@ def first_difference(expected: Reply, found: Reply) -> int | None:
     return None if len(expected.tokens) == len(found.tokens) else shorter + 1
 
 
-def distributions(folder: Path, asked: Sequence[tuple[Question, Sequence[int]]]) -> Iterator[Array]:
+def distributions(folder: Path, asked: Sequence[tuple[Example, Sequence[int]]]) -> Iterator[Array]:
     """The log-likelihoods f64 [tokens, V] at each token of the given answers."""
     pipeline = TappedPipeline(load_spec(folder, catalog=Catalog()))
     processor = Exported(folder).pipeline.processor
@@ -202,7 +202,7 @@ def divergence(expected: Sequence[Array], found: Iterator[Array]) -> float:
     return float(np.concatenate(each).mean())
 
 
-def speeds(folders: Mapping[str, Path], question: Question) -> dict[str, float]:
+def speeds(folders: Mapping[str, Path], question: Example) -> dict[str, float]:
     """Decoding steps a second, relative to the reference; the exports take turns."""
     pipelines = {name: Exported(folder).pipeline for name, folder in folders.items()}
     seconds: dict[str, list[float]] = {name: [] for name in folders}

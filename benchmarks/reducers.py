@@ -32,7 +32,7 @@ import triptych
 from triptych import Request
 from triptych.export import export_checkpoint
 from triptych.models.sketch.accuracy import MAX_NEW_TOKENS, Score, measure
-from triptych.models.sketch.conversations import Question
+from triptych.models.sketch.conversations import Example
 from triptych.models.sketch.dataset import request_of
 
 REDUCERS = ("token_random", "token_grid", "token_norm", "token_merge", "visionzip", "fastv")
@@ -122,10 +122,10 @@ def accuracy(name: str, ratio: float, per_task: int) -> list[str]:
     return [percent(scores) for scores in [*groups, found]]
 
 
-def answers(pipe: triptych.Pipeline) -> Callable[[Sequence[Question]], list[str]]:
+def answers(pipe: triptych.Pipeline) -> Callable[[Sequence[Example]], list[str]]:
     """Gives the pipeline's greedy answers."""
 
-    def answer(questions: Sequence[Question]) -> list[str]:
+    def answer(questions: Sequence[Example]) -> list[str]:
         requests = [request_of(question) for question in questions]
         replies = pipe.generate_batch(requests, no_sample=True, max_new_tokens=MAX_NEW_TOKENS)
         return [reply.text for reply in replies]

@@ -15,7 +15,7 @@ import pytest
 
 import triptych as package
 from tests import fakes
-from triptych.workbench.lines.question import seed_of
+from triptych.workbench.lines.batch_request import seed_of
 
 
 @pytest.fixture

@@ -113,9 +113,9 @@ def batch(  # noqa: PLR0913  # one parameter per flag
         from triptych.workbench.engines.written_pipeline import WrittenPipeline
         from triptych.workbench.lines.asking import Asking
         from triptych.workbench.lines.batch import Batch, prepare
+        from triptych.workbench.lines.batch_request import Reading
         from triptych.workbench.lines.made_with import MadeWith, pipeline_facts, plugin_facts
         from triptych.workbench.lines.output import Done, OutputFile
-        from triptych.workbench.lines.question import Reading
 
         chosen = engine_named(engine, workers=workers)
         changes = Changes(set_, insert, replace, remove, plugin, allow_outside)

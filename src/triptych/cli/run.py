@@ -12,8 +12,8 @@ from triptych.cli import arguments as args
 from triptych.cli.inside import Inside, Record, ReplayFrom, ReplayPorts, Taps
 from triptych.cli.interrupt import Interruptible
 from triptych.cli.opening import Changes, Sampling
-from triptych.cli.question import Flags, From, reproduced, say_compared
 from triptych.cli.reporting import FAULT, INTERRUPTED, reporting
+from triptych.cli.run_request import Flags, From, reproduced, say_compared
 from triptych.cli.terminal import Waiting, harmless, remark
 from triptych.core.counted import counted
 from triptych.core.errors import InputError
@@ -142,13 +142,13 @@ def run(  # noqa: PLR0913  # one parameter per flag
             seed,
             stop or [],
         )
-        question = flags.question() if from_ is None else flags.again(from_)
+        asked = flags.request() if from_ is None else flags.again(from_)
         looks = Inside(tap, record, replay, replay_ports).looks(quiet=json)
         changes = Changes(set_, insert, replace, remove, plugin, allow_outside)
-        loaded = question.load(changes, looks)
-        settings = question.settings if logprobs is None else {"logprobs": logprobs}
+        loaded = asked.load(changes, looks)
+        settings = asked.settings if logprobs is None else {"logprobs": logprobs}
         stream = loaded.stream(
-            question.request, observer=looks.observer, **{**question.settings, **settings}
+            asked.request, observer=looks.observer, **{**asked.settings, **settings}
         )
         interrupt.cancel = stream.cancel
         # Between the pieces of a reply, what --tap says could not be read.
@@ -156,9 +156,9 @@ def run(  # noqa: PLR0913  # one parameter per flag
         with stream:
             show_pieces(stream, quiet=whole or json)
         reply = stream.reply
-        difference = question.compared(reply)
+        difference = asked.compared(reply)
         if json:
-            print_json(reply, looks.to_dict() | reproduced(question, difference))
+            print_json(reply, looks.to_dict() | reproduced(asked, difference))
         elif whole:
             say(reply.text)
         if not json:

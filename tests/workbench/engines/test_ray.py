@@ -34,7 +34,7 @@ from triptych.workbench.engines.written_pipeline import WrittenPipeline
 from triptych.workbench.extra import MissingExtra
 from triptych.workbench.lines.asking import Asking
 from triptych.workbench.lines.batch import Batch
-from triptych.workbench.lines.question import Reading
+from triptych.workbench.lines.batch_request import Reading
 from triptych.workbench.runs.exports import write_results
 from triptych.workbench.runs.store import Store
 

@@ -1,7 +1,7 @@
 """Records in the order of their lines."""
 
+from triptych.workbench.lines.batch_request import BatchRequest
 from triptych.workbench.lines.in_order import InOrder
-from triptych.workbench.lines.question import Question
 from triptych.workbench.lines.record import Record
 
 
@@ -11,7 +11,7 @@ def record(line):
 
 def test_records_come_out_in_the_order_in_which_their_questions_were_drawn():
     order = InOrder()
-    drawn = list(order.noting(Question(line, None) for line in (2, 3, 5, 9)))
+    drawn = list(order.noting(BatchRequest(line, None) for line in (2, 3, 5, 9)))
     assert [one.line for one in drawn] == [2, 3, 5, 9]
     found = order.sorted(record(line) for line in (5, 3, 2, 9))
     assert [one.line for one in found] == [2, 3, 5, 9]
@@ -19,7 +19,7 @@ def test_records_come_out_in_the_order_in_which_their_questions_were_drawn():
 
 def test_a_record_comes_out_as_soon_as_those_before_it_have():
     order = InOrder()
-    list(order.noting(Question(line, None) for line in (1, 2, 3)))
+    list(order.noting(BatchRequest(line, None) for line in (1, 2, 3)))
     taken = []
 
     def ready():

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from triptych import InputError, Reply
 from triptych.core.reply import Timings, Usage
-from triptych.workbench.lines.question import Question
+from triptych.workbench.lines.batch_request import BatchRequest
 from triptych.workbench.lines.record import read_record, record_of
 
 REPLY = Reply("red", (5, 6), "eos", Usage(9, 4, 2), Timings(0.0, 0.0, 0.0, 0.0), 1, "one")
 
 
 def test_a_reply_is_written_with_its_line_and_id():
-    record = record_of(Question(3, None, id="one"), REPLY)
+    record = record_of(BatchRequest(3, None, id="one"), REPLY)
     document = json.loads(record.content)
     assert list(document)[:3] == ["line", "id", "text"]
     assert document == {"line": 3, **REPLY.to_dict()}
@@ -22,7 +22,7 @@ def test_a_reply_is_written_with_its_line_and_id():
 
 
 def test_an_error_is_written_with_its_line_and_id():
-    record = record_of(Question(3, None, id="one"), InputError("there is no such file"))
+    record = record_of(BatchRequest(3, None, id="one"), InputError("there is no such file"))
     assert json.loads(record.content) == {
         "line": 3,
         "id": "one",
@@ -32,7 +32,7 @@ def test_an_error_is_written_with_its_line_and_id():
 
 
 def test_an_error_that_nobody_foresaw_has_its_kind():
-    record = record_of(Question(3, None), KeyError("a"))
+    record = record_of(BatchRequest(3, None), KeyError("a"))
     assert json.loads(record.content) == {"line": 3, "error": "KeyError: 'a'"}
 
 
@@ -40,7 +40,7 @@ def test_an_error_that_nobody_foresaw_has_its_kind():
     name=st.none() | st.text(st.characters()), text=st.text(st.characters()), failed=st.booleans()
 )
 def test_every_record_is_one_line_of_utf_8_that_is_known_again(name, text, failed):
-    question = Question(12, None, id=name)
+    question = BatchRequest(12, None, id=name)
     reply = Reply(text, (), "eos", REPLY.usage, REPLY.timings, 1)
     outcome = InputError(text) if failed else reply
     content = record_of(question, outcome).content

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from triptych.models.sketch.conversations import TARGETS, TASKS, Question, held_out
+from triptych.models.sketch.conversations import TARGETS, TASKS, Example, held_out
 
-Answer = Callable[[Sequence[Question]], Sequence[str]]
+Answer = Callable[[Sequence[Example]], Sequence[str]]
 """Gives, for each question, the text that a model answers it with."""
 
 MAX_NEW_TOKENS = 120
@@ -21,7 +21,7 @@ class Score:
     task: str
     right: int = 0
     total: int = 0
-    misses: list[tuple[Question, str]] = field(default_factory=list)
+    misses: list[tuple[Example, str]] = field(default_factory=list)
     """Questions answered wrongly, with what was said."""
 
     @property
@@ -42,14 +42,14 @@ def measure(
     """Ask `per_task` held-out questions of each task; an answer counts when it is the very text."""
     scores = []
     for task in tasks:
-        questions = list(held_out(task, per_task, seed=seed, side=side, any_size=any_size))
+        examples = list(held_out(task, per_task, seed=seed, side=side, any_size=any_size))
         score = Score(task)
-        for question, said in zip(questions, answer(questions), strict=True):
+        for example, said in zip(examples, answer(examples), strict=True):
             score.total += 1
-            if said == question.answer:
+            if said == example.answer:
                 score.right += 1
             else:
-                score.misses.append((question, said))
+                score.misses.append((example, said))
         scores.append(score)
     return scores
 

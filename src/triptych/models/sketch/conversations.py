@@ -223,8 +223,8 @@ def draw_conversation(
 
 
 @dataclass(frozen=True)
-class Question:
-    """One held-out question: pictures, messages up to it, and the answer expected."""
+class Example:
+    """One held-out example: pictures, messages up to a question, and the answer expected."""
 
     task: str
     images: tuple[Image.Image, ...]
@@ -254,21 +254,21 @@ def held_out_conversation(
 
 def held_out(
     task: str, number: int, *, seed: int = 0, side: int = 192, any_size: bool = False
-) -> Iterator[Question]:
+) -> Iterator[Example]:
     """`number` held-out questions of a task.
 
     side: longest side of a picture in pixels; any_size: also up to 448, large and oblong.
     """
     for index in range(number):
-        yield question_of(
+        yield example_of(
             task,
             held_out_conversation(task, index, seed=seed, side=side, any_size=any_size),
         )
 
 
-def question_of(task: str, conversation: Conversation) -> Question:
+def example_of(task: str, conversation: Conversation) -> Example:
     """What is asked last, with all that stands before it."""
-    return Question(
+    return Example(
         task,
         tuple(scene.image for scene in conversation.scenes),
         conversation.messages(answers=False),

@@ -15,11 +15,11 @@ from triptych.core.settings import Settings
 from triptych.models.sketch.conversations import (
     TASKS,
     Conversation,
-    Question,
+    Example,
     Turn,
     draw_scene,
+    example_of,
     held_out_conversation,
-    question_of,
 )
 from triptych.models.sketch.questions import ASK, Exchange, ask_follow_up, vary
 from triptych.models.sketch.scenes import Scene
@@ -124,7 +124,7 @@ class SketchScenes:
                     any_size=given.any_size,
                     draw=DRAWS[given.split],
                 )
-                yield self._item(f"{task}-{index}", question_of(task, conversation))
+                yield self._item(f"{task}-{index}", example_of(task, conversation))
 
     def _of_scenes(self) -> Iterator[Item]:
         """Several questions a scene."""
@@ -138,8 +138,8 @@ class SketchScenes:
             scene = draw_scene(kind, size, random)
             name = f"{given.split}-scene-{index}"
             for number, turns in enumerate(self._about(scene, random)):
-                question = question_of(turns[-1].exchange.task, Conversation(None, turns))
-                yield self._item(f"scene-{index}-{number}", question, cluster=name)
+                example = example_of(turns[-1].exchange.task, Conversation(None, turns))
+                yield self._item(f"scene-{index}-{number}", example, cluster=name)
 
     def _about(self, scene: Scene, random: Random) -> list[tuple[Turn, ...]]:
         """Different questions about a scene, each with what is said before it.
@@ -169,24 +169,24 @@ class SketchScenes:
                     return list(found.values())
         return list(found.values())
 
-    def _item(self, name: str, question: Question, *, cluster: str | None = None) -> Item:
-        if question.task in WITHOUT_A_PICTURE:
+    def _item(self, name: str, example: Example, *, cluster: str | None = None) -> Item:
+        if example.task in WITHOUT_A_PICTURE:
             # The same fact in other words is no new evidence.
-            cluster = f"{question.task} {question.answer}"
+            cluster = f"{example.task} {example.answer}"
         return Item(
             id=f"{self.settings.split}-{name}",
-            request=request_of(question),
-            reference=question.answer,
+            request=request_of(example),
+            reference=example.answer,
             cluster=cluster,
-            task=question.task,
+            task=example.task,
         )
 
 
-def request_of(question: Question) -> Request:
+def request_of(example: Example) -> Request:
     """The question with its pictures: as text where nothing was said before, else as messages."""
-    images = iter(question.images)
+    images = iter(example.images)
     messages: list[dict[str, Any]] = []
-    for message in question.messages:
+    for message in example.messages:
         content = message["content"]
         if isinstance(content, list):
             content = [
@@ -196,4 +196,4 @@ def request_of(question: Question) -> Request:
         messages.append({**message, "content": content})
     if len(messages) > 1:
         return Request(messages=messages)
-    return Request(messages[0]["content"][-1]["text"], images=question.images)
+    return Request(messages[0]["content"][-1]["text"], images=example.images)

@@ -8,7 +8,7 @@ from pathlib import Path
 from triptych.core.pipeline import Pipeline, load
 from triptych.core.reply import Reply
 from triptych.models.sketch.accuracy import MAX_NEW_TOKENS
-from triptych.models.sketch.conversations import Question
+from triptych.models.sketch.conversations import Example
 from triptych.models.sketch.dataset import request_of
 
 
@@ -18,14 +18,14 @@ class Exported:
     def __init__(self, source: str | Path) -> None:
         self.pipeline: Pipeline = load(source)
 
-    def answer(self, questions: Sequence[Question]) -> list[str]:
+    def answer(self, examples: Sequence[Example]) -> list[str]:
         """What the pipeline says to each question."""
-        return [reply.text for reply in self.replies(questions)]
+        return [reply.text for reply in self.replies(examples)]
 
-    def replies(self, questions: Sequence[Question]) -> list[Reply]:
+    def replies(self, examples: Sequence[Example]) -> list[Reply]:
         """The same with tokens and timings."""
         return self.pipeline.generate_batch(
-            [request_of(question) for question in questions],
+            [request_of(example) for example in examples],
             no_sample=True,
             max_new_tokens=MAX_NEW_TOKENS,
         )

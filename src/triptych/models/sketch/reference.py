@@ -14,7 +14,7 @@ import torch
 from transformers import AutoImageProcessor, AutoTokenizer, Qwen3VLForConditionalGeneration
 
 from triptych.models.sketch.accuracy import MAX_NEW_TOKENS
-from triptych.models.sketch.conversations import Question
+from triptych.models.sketch.conversations import Example
 from triptych.models.sketch.tokenizer import IMAGE_PAD
 
 BATCH = 16
@@ -35,25 +35,25 @@ class Reference:
         self.image_pad = self.tokenizer.convert_tokens_to_ids(IMAGE_PAD)
 
     def answer(
-        self, questions: Sequence[Question], *, max_new_tokens: int = MAX_NEW_TOKENS
+        self, examples: Sequence[Example], *, max_new_tokens: int = MAX_NEW_TOKENS
     ) -> list[str]:
         """What the model says to each question, greedily."""
         said: list[str] = []
         # Questions of one length together: little padding, and answers of similar length.
-        order = sorted(range(len(questions)), key=lambda index: len(questions[index].answer))
+        order = sorted(range(len(examples)), key=lambda index: len(examples[index].answer))
         for start in range(0, len(order), BATCH):
-            batch = [questions[index] for index in order[start : start + BATCH]]
+            batch = [examples[index] for index in order[start : start + BATCH]]
             said.extend(self._answer(batch, max_new_tokens))
         return [text for _, text in sorted(zip(order, said, strict=True))]
 
-    def _answer(self, questions: Sequence[Question], max_new_tokens: int) -> list[str]:
-        images = [image for question in questions for image in question.images]
+    def _answer(self, examples: Sequence[Example], max_new_tokens: int) -> list[str]:
+        images = [image for example in examples for image in example.images]
         pixels = self.images(images=images, return_tensors="pt") if images else {}
         places = iter((pixels["image_grid_thw"].prod(-1) // 4).tolist() if images else ())
         prompts = []
-        for question in questions:
+        for example in examples:
             prompt = self.tokenizer.apply_chat_template(
-                question.messages, tokenize=False, add_generation_prompt=True
+                example.messages, tokenize=False, add_generation_prompt=True
             )
             head, *rest = prompt.split(IMAGE_PAD)
             prompts.append(head + "".join(IMAGE_PAD * next(places) + part for part in rest))

@@ -10,7 +10,7 @@ from triptych.core.pipeline import Pipeline
 from triptych.core.stream import Stream
 from triptych.workbench.engines.in_progress import Lane, as_they_end
 from triptych.workbench.engines.written_pipeline import WrittenPipeline
-from triptych.workbench.lines.question import Question
+from triptych.workbench.lines.batch_request import BatchRequest
 from triptych.workbench.lines.record import Record, record_of
 
 
@@ -31,7 +31,7 @@ class Asker:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
-    def answer(self, tasks: Iterable[Question]) -> Iterator[Record]:
+    def answer(self, tasks: Iterable[BatchRequest]) -> Iterator[Record]:
         """See `Worker.answer`."""
         lane = Lane(self._pipeline.spec.session.max_batch)
         for ended in as_they_end(tasks, self._begin, lane=lambda _: lane):
@@ -40,7 +40,7 @@ class Asker:
     def close(self) -> None:
         """See `Worker.close`: all is in memory."""
 
-    def _begin(self, question: Question) -> Stream:
-        if question.request is None:
-            raise InputError(question.error or "has no request")
-        return self._pipeline.stream(question.request)
+    def _begin(self, asked: BatchRequest) -> Stream:
+        if asked.request is None:
+            raise InputError(asked.error or "has no request")
+        return self._pipeline.stream(asked.request)

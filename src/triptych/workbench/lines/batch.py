@@ -11,10 +11,10 @@ from typing import IO
 from triptych.core.errors import InputError
 from triptych.workbench.engines.embedded import embedded
 from triptych.workbench.engines.engine import Engine, Recipe
+from triptych.workbench.lines.batch_request import BatchRequest, Reading
 from triptych.workbench.lines.in_order import InOrder
 from triptych.workbench.lines.made_with import SUFFIX, MadeWith
 from triptych.workbench.lines.output import Done, Output, OutputFile
-from triptych.workbench.lines.question import Question, Reading
 from triptych.workbench.lines.record import Record
 from triptych.workbench.lines.source import fingerprint, lines_of
 
@@ -86,31 +86,31 @@ class Batch:
         self._read = 0
         self.tally = Tally(self.done.records, self.done.failed, 0)
 
-    def run(self, engine: Engine, recipe: Recipe[Question, Record]) -> Iterator[Tally]:
+    def run(self, engine: Engine, recipe: Recipe[BatchRequest, Record]) -> Iterator[Tally]:
         """One tally for each record, when it has been written.
 
         Raises what ends an engine, and OutputError.
         """
         order = InOrder()
-        questions = order.noting(self._questions())
+        requests = order.noting(self._requests())
         if engine.elsewhere:
-            questions = map(_with_files, questions)
-        with closing(engine.run(recipe, questions)) as answers:
+            requests = map(_with_files, requests)
+        with closing(engine.run(recipe, requests)) as answers:
             for record in order.sorted(answers):
                 self.output.write(record.content)
                 last = self.tally
                 self.tally = Tally(last.records + 1, last.failed + record.failed, self._read)
                 yield self.tally
 
-    def _questions(self) -> Iterator[Question]:
+    def _requests(self) -> Iterator[BatchRequest]:
         for line in lines_of(self.file, after=self.done.line):
             if self.stopped():
                 return
             self._read = line.end
-            yield self.reading.question(line)
+            yield self.reading.request(line)
 
 
-def _with_files(question: Question) -> Question:
-    if question.request is None:
-        return question
-    return replace(question, request=embedded(question.request))
+def _with_files(asked: BatchRequest) -> BatchRequest:
+    if asked.request is None:
+        return asked
+    return replace(asked, request=embedded(asked.request))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from triptych.workbench.lines.question import Question
+from triptych.workbench.lines.batch_request import BatchRequest
 from triptych.workbench.lines.record import Record
 
 
@@ -16,14 +16,14 @@ class InOrder:
         self._expected: deque[int] = deque()
         self._early: dict[int, Record] = {}
 
-    def noting(self, questions: Iterable[Question]) -> Iterator[Question]:
-        """The same questions; their order is that of the records."""
-        for question in questions:
-            self._expected.append(question.line)
-            yield question
+    def noting(self, requests: Iterable[BatchRequest]) -> Iterator[BatchRequest]:
+        """The same requests; their order is that of the records."""
+        for asked in requests:
+            self._expected.append(asked.line)
+            yield asked
 
     def sorted(self, records: Iterable[Record]) -> Iterator[Record]:
-        """The records in the order in which the questions were drawn."""
+        """The records in the order in which the requests were drawn."""
         for record in records:
             self._early[record.line] = record
             while self._expected and self._expected[0] in self._early:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from triptych.core.errors import words_of
 from triptych.core.reply import Reply
-from triptych.workbench.lines.question import Question
+from triptych.workbench.lines.batch_request import BatchRequest
 
 _FORM = re.compile(rb'\{"line": (\d+), (?:"id": "(?:[^"\\]|\\.)*", )?"(text|error)": "')
 """How every record begins; what follows need not be read to go on after it."""
@@ -23,8 +23,8 @@ class Record:
     failed: bool
 
 
-def record_of(question: Question, outcome: Reply | Exception) -> Record:
-    """The record of a question that was answered, or was not."""
+def record_of(asked: BatchRequest, outcome: Reply | Exception) -> Record:
+    """The record of a request that was answered, or was not."""
     if isinstance(outcome, Reply):
         said = outcome.to_dict()
         failed = False
@@ -32,11 +32,11 @@ def record_of(question: Question, outcome: Reply | Exception) -> Record:
         said = {"error": words_of(outcome)}
         failed = True
     said.pop("id", None)
-    named = {} if question.id is None else {"id": question.id}
-    text = json.dumps({"line": question.line, **named, **said}, ensure_ascii=False)
+    named = {} if asked.id is None else {"id": asked.id}
+    text = json.dumps({"line": asked.line, **named, **said}, ensure_ascii=False)
     # Half of a surrogate pair, which JSON may spell out, is spelled out again.
     content = f"{text}\n".encode(errors="backslashreplace")
-    return Record(question.line, content, failed)
+    return Record(asked.line, content, failed)
 
 
 def read_record(content: bytes) -> tuple[int, bool] | None:

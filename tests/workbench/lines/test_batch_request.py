@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from triptych import Request
-from triptych.workbench.lines.question import Question, Reading, seed_of
+from triptych.workbench.lines.batch_request import BatchRequest, Reading, seed_of
 from triptych.workbench.lines.source import Line
 
 
@@ -16,11 +16,11 @@ def reading():
 
 
 def question(reading, number=3, **document):
-    return reading.question(Line(number, json.dumps(document).encode(), 0))
+    return reading.request(Line(number, json.dumps(document).encode(), 0))
 
 
 def test_a_line_asks_with_the_settings_of_the_command(reading):
-    assert question(reading, text="Hi", images=["a.png"], id="x") == Question(
+    assert question(reading, text="Hi", images=["a.png"], id="x") == BatchRequest(
         3,
         Request(
             "Hi",
@@ -64,6 +64,6 @@ def test_seeds_stay_from_release_to_release():
     ],
 )
 def test_a_bad_line_is_a_question_that_says_why(reading, content, error, name):
-    found = reading.question(Line(8, content, 0))
+    found = reading.request(Line(8, content, 0))
     assert (found.line, found.request, found.id) == (8, None, name)
     assert found.error.startswith(error)

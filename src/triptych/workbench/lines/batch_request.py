@@ -1,4 +1,4 @@
-"""A line of the input as what a worker is asked."""
+"""A line of the input as a request that a worker answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SEED_BYTES = 4
 
 
 @dataclass(frozen=True)
-class Question:
+class BatchRequest:
     """line: its number. request: what it asks; None where `error` says why it cannot be asked."""
 
     line: int
@@ -38,26 +38,28 @@ class Reading:
     settings: Mapping[str, Any]
     seed: int = 0
 
-    def question(self, line: Line) -> Question:
+    def request(self, line: Line) -> BatchRequest:
         """What a line asks, or what is wrong with it. No file is opened."""
         if line.content is None:
             remedy = "name pictures and videos by their paths"
-            return Question(
+            return BatchRequest(
                 line.number, None, f"the line has more than {LARGEST:,} bytes; {remedy}"
             )
         try:
             document = parse_object(line.content)
         except InputError as error:
-            return Question(line.number, None, f"the line {error}")
+            return BatchRequest(line.number, None, f"the line {error}")
         try:
             request = request_of(document, self.folder)
         except InputError as error:
             name = document.get("id")
-            return Question(line.number, None, str(error), name if isinstance(name, str) else None)
+            return BatchRequest(
+                line.number, None, str(error), name if isinstance(name, str) else None
+            )
         settings = {**self.settings, **request.settings}
         if settings.get("seed") is None:
             settings["seed"] = seed_of(self.seed, line.number)
-        return Question(line.number, replace(request, settings=settings), id=request.id)
+        return BatchRequest(line.number, replace(request, settings=settings), id=request.id)
 
 
 def seed_of(seed: int, line: int) -> int:

@@ -60,13 +60,13 @@ class Flags:
     seed: int | None
     stop: Sequence[str]
 
-    def question(self) -> Question:
+    def request(self) -> RunRequest:
         """What they ask. Raises InputError."""
         from triptych.core.request import Request
 
         if self.text is None:
             raise InputError("Missing option '--text'.\n  see: triptych run --help")
-        return Question(
+        return RunRequest(
             self.pipeline,
             Request(_read(self.text), images=self.image, videos=self.video, system=self.system),
             {
@@ -77,7 +77,7 @@ class Flags:
             self.sampling,
         )
 
-    def again(self, manifest: Path) -> Question:
+    def again(self, manifest: Path) -> RunRequest:
         """What a manifest asks. Raises RecordingError, and InputError for flags beside it."""
         from triptych.recording.again import Again
 
@@ -98,11 +98,11 @@ class Flags:
                 f"--from says the whole request; leave out {', '.join(beside)}, or ask without it"
             )
         again = Again(manifest)
-        return Question(again.config, again.request, again.settings, Sampling(), again)
+        return RunRequest(again.config, again.request, again.settings, Sampling(), again)
 
 
 @dataclass(frozen=True)
-class Question:
+class RunRequest:
     """A request, and the pipeline that it is put to.
 
     pipeline: what was typed, or the content of a resolved pipeline. again: where it comes from a
@@ -153,9 +153,9 @@ def say_compared(reply: Reply, difference: FirstDifference | None) -> None:
         warn(f"the answer is another: {difference}")
 
 
-def reproduced(question: Question, difference: FirstDifference | None) -> dict[str, Any]:
+def reproduced(asked: RunRequest, difference: FirstDifference | None) -> dict[str, Any]:
     """What `--json` says of an answer that was asked for again."""
-    if question.again is None:
+    if asked.again is None:
         return {}
     said = None if difference is None else vars(difference)
     return {"reproduced": difference is None, "first_difference": said}
