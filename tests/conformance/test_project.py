@@ -28,7 +28,7 @@ def test_the_readme_sets_up_with_exactly_two_commands():
     assert use.endswith(
         'triptych run --image examples/images/circle.png --text "What color is the circle?"'
     )
-    assert test.endswith(".venv/bin/python -m pytest")
+    assert test.endswith(".venv/bin/python -m pytest -n 2 --dist loadfile")
 
 
 def test_ci_runs_the_readmes_second_command():
