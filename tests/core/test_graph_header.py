@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from triptych.core.graph_header import DTYPES, GraphFileError, read_header
+from triptych.core.graph_header import DTYPES, GraphFileError, StoredTensor, read_header
 from triptych.core.ports import Port
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8)
@@ -445,3 +445,19 @@ def test_a_file_of_nothing_but_fields_is_refused_before_long(tmp_path, monkeypat
     path.write_bytes(field(7, field(5, b"\x25\0\0\0\0" * 2000)))
     with pytest.raises(GraphFileError, match="it has more than 1,000 fields"):
         read_header(path)
+
+
+def test_weights_in_data_files_are_told_with_their_places(tmp_path):
+    (tmp_path / "w.bin").write_bytes(bytes(64))
+    inside, outside = tensor("inside"), tensor("outside", location="w.bin")
+    entries = {"offset": "16", "length": "8"}
+    for key, text in entries.items():
+        entry = outside.external_data.add()
+        entry.key, entry.value = key, text
+    default = tensor("default", location="w.bin")
+    branch = graph(outputs=[value("y")], weights=[tensor("deep", location="w.bin")], name="deep")
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
+    made = graph([node], [value("default")], [value("y")], [inside, outside, default])
+    header = read_header(save(tmp_path, made))
+    # A weight that may be given as an input is no constant.
+    assert header.stored == (StoredTensor("outside", "float32", (2,), "w.bin", **entries),)

@@ -1,6 +1,7 @@
 """Memory that is promised and not taken, and how much of it a machine has."""
 
-import mmap
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from triptych import InputError
 from triptych.core.config.sections import SessionSettings
-from triptych.core.memory import give_back, reserve, total_memory
+from triptych.core.memory import reserve, total_memory
 
 STATUS = Path("/proc/self/statm")
 
@@ -71,16 +72,33 @@ def test_other_sizes_are_refused(given):
         SessionSettings(cache_memory=given)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no /proc/self/smaps")
-def test_files_that_were_read_are_given_back_and_what_was_written_stays(tmp_path):
-    def mapped(name):
-        (tmp_path / name).write_bytes(b"\x07" * 65536)
-        with (tmp_path / name).open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+HEAPS = """
+import threading
+from triptych.core.memory import share_heap
+import ctypes
+{before}
+kept = []
+threads = [threading.Thread(target=lambda: kept.append(ctypes.create_string_buffer(50_000)))]
+for thread in threads:
+    thread.start()
+    thread.join()
+near = ctypes.create_string_buffer(50_000)
+print(abs(ctypes.addressof(near) - ctypes.addressof(kept[0])) < 2**26)
+"""
 
-    read, written = mapped("read.data"), mapped("written.data")
-    assert bytes(read) == bytes(written) == b"\x07" * 65536
-    written[5] = 9
-    assert give_back({tmp_path}) == 65536
-    assert give_back({tmp_path}) == 0
-    assert (read[5], written[5]) == (7, 9)
+
+def near(before, **environment):
+    """Whether what a thread allocated lies where the first thread's things do."""
+    code = HEAPS.format(before=before)
+    environment = {**os.environ, **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip() == "True"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="about glibc")
+def test_threads_share_a_heap_unless_somebody_has_said_otherwise():
+    assert not near("")
+    assert near("share_heap()")
+    assert not near("share_heap()", MALLOC_ARENA_MAX="4")

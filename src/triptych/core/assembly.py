@@ -16,9 +16,8 @@ from triptych.core.config.spec import PipelineSpec
 from triptych.core.device import reserve_on
 from triptych.core.errors import TriptychError
 from triptych.core.feature_cache import FeatureCache
-from triptych.core.graph import Graph
 from triptych.core.loading import Loading, begin_loading, finish_loading
-from triptych.core.memory import give_back, reserve
+from triptych.core.memory import give_back, reserve, share_heap
 from triptych.core.needs import find_needed, needs_of
 from triptych.core.observer import check_names
 from triptych.core.ports import Port
@@ -69,6 +68,7 @@ class Assembly:
         without: labels of stages that somebody stands in for; theirs are not read.
         """
         if not self._begun:
+            share_heap()
             self._begun.extend(
                 begin_loading(
                     [
@@ -105,10 +105,8 @@ class Assembly:
             features=self._features(),
         )
         executor.need(self.needs)
-        graphs = [getattr(stage, "graph", None) for _, stage in self.stages]
-        folders = {graph.path.parent for graph in graphs if isinstance(graph, Graph)}
-        # Beside what comes next: the system takes 40 ms to tell of the maps of a 0.6B model.
-        threading.Thread(target=give_back, args=(folders,), daemon=True).start()
+        # Beside what comes next.
+        threading.Thread(target=give_back, daemon=True).start()
         return executor
 
     def _features(self) -> FeatureCache:

@@ -38,6 +38,7 @@ class Graph:
         self.place: Device | None = None
         self._kept: frozenset[str] = frozenset()
         self._weights = header.external
+        self._stored = header.stored
         self._runtime = Runtime()
         self.prompt_tokens = header.prompt_tokens
         self._unwanted = header.on_demand & {port.name for port in header.outputs}
@@ -101,7 +102,11 @@ class Graph:
                     shared = self._runtime.shared
                     opened = open_session if shared is None else shared.session
                     self._session = opened(
-                        self.path, self._weights, self._runtime, without=self._unwanted
+                        self.path,
+                        self._weights,
+                        self._runtime,
+                        stored=self._stored,
+                        without=self._unwanted,
                     )
         return self._session
 

@@ -41,7 +41,7 @@ _GRAPH_SPARSE_INITIALIZER, _SPARSE_VALUES, _SPARSE_INDICES = 15, 1, 2
 _FUNCTION_NODE, _FUNCTION_ATTRIBUTE, _NODE_ATTRIBUTE = 7, 11, 5
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = (5, 10), (6, 11)
 _ATTRIBUTE_SPARSE_TENSORS = (22, 23)
-_TENSOR_NAME, _TENSOR_EXTERNAL = 8, 13
+_TENSOR_DIMS, _TENSOR_ELEMENT, _TENSOR_NAME, _TENSOR_EXTERNAL = 1, 2, 8, 13
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _VALUE_NAME, _VALUE_TYPE, _TYPE_TENSOR = 1, 2, 1
 _TENSOR_TYPE_ELEMENT, _TENSOR_TYPE_SHAPE, _SHAPE_DIM = 1, 2, 1
@@ -65,11 +65,27 @@ class GraphFileError(TriptychError):
 
 
 @dataclass(frozen=True)
+class StoredTensor:
+    """A weight and where it is: `location` is a data file beside the graph, or "" for the graph.
+
+    offset, length: bytes in that file, as they are written; "" where they are not.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    location: str = ""
+    offset: str = ""
+    length: str = ""
+
+
+@dataclass(frozen=True)
 class GraphHeader:
     """What a graph declares: its inputs (without weights), its outputs, its data files.
 
     on_demand: the names of outputs that nobody has to read. prompt_tokens: from how many tokens on
-    the end of a prompt is attended as longer ones are; None where the graph does not say.
+    the end of a prompt is attended as longer ones are; None where the graph does not say. stored:
+    the weights in data files, but for those of subgraphs and those that may be given as inputs.
     """
 
     inputs: tuple[Port, ...]
@@ -77,6 +93,7 @@ class GraphHeader:
     external: frozenset[str]
     on_demand: frozenset[str] = frozenset()
     prompt_tokens: int | None = None
+    stored: tuple[StoredTensor, ...] = ()
 
 
 def read_header(path: Path) -> GraphHeader:
@@ -144,6 +161,7 @@ class Reader:
     def __init__(self, data: mmap.mmap | bytes) -> None:
         self.data = data
         self.external: set[str] = set()
+        self.stored: list[StoredTensor] = []
         self.seen = 0
 
     def model(self) -> GraphHeader:
@@ -166,10 +184,12 @@ class Reader:
             # Of several, other readers would make one.
             raise _WireError(f"it holds {len(graphs) or 'no'} graphs")
         inputs, outputs, weights = self.graph(*graphs[0], depth=0)
+        given = {port.name for port in inputs}
         return GraphHeader(
             inputs=tuple(port for port in inputs if port.name not in weights),
             outputs=tuple(outputs),
             external=frozenset(self.external),
+            stored=tuple(found for found in self.stored if found.name not in given),
             on_demand=frozenset(filter(None, metadata.get(ON_DEMAND, "").split(","))),
             prompt_tokens=int(said)
             if (said := metadata.get(PROMPT_TOKENS, "")).isdigit()
@@ -187,7 +207,10 @@ class Reader:
             if field == _GRAPH_NODE:
                 self.node(inner, stop, depth=depth)
             elif field == _GRAPH_INITIALIZER:
-                weights.add(self.tensor(inner, stop))
+                weight = self.tensor(inner, stop)
+                weights.add(weight.name)
+                if weight.location and depth == 0:
+                    self.stored.append(weight)
             elif field == _GRAPH_SPARSE_INITIALIZER:
                 weights.add(self.sparse_tensor(inner, stop))
             elif field == _GRAPH_INPUT and depth == 0:
@@ -217,22 +240,28 @@ class Reader:
         name = ""
         for field, inner, stop in self.fields(start, end):
             if field == _SPARSE_VALUES:
-                name = self.tensor(inner, stop)
+                name = self.tensor(inner, stop).name
             elif field == _SPARSE_INDICES:
                 self.tensor(inner, stop)
         return name
 
-    def tensor(self, start: int, end: int) -> str:
-        """The tensor's name; notes where its external data are."""
-        name = ""
+    def tensor(self, start: int, end: int) -> StoredTensor:
+        """A tensor without its values; notes the files that these are in."""
+        name, dtype, shape, place = "", "unknown", list[int](), dict[str, str]()
         for field, inner, stop in self.fields(start, end):
             if field == _TENSOR_NAME:
                 name = self.text(inner, stop)
+            elif field == _TENSOR_ELEMENT:
+                dtype = DTYPES.get(self.varint(inner)[0], dtype)
+            elif field == _TENSOR_DIMS:
+                shape += self.varints(inner, stop)
             elif field == _TENSOR_EXTERNAL:
                 entry = {key: self.text(a, b) for key, a, b in self.fields(inner, stop)}
+                place[entry.get(_ENTRY_KEY, "")] = entry.get(_ENTRY_VALUE, "")
                 if entry.get(_ENTRY_KEY) == "location":
                     self.external.add(entry.get(_ENTRY_VALUE, ""))
-        return name
+        where = (place.get(key, "") for key in ("location", "offset", "length"))
+        return StoredTensor(name, dtype, tuple(shape), *where)
 
     def port(self, start: int, end: int) -> Port:
         """The port that a ValueInfoProto declares."""
@@ -306,6 +335,12 @@ class Reader:
                 return value, position
             shift += 7
         raise _WireError("a number is too long")
+
+    def varints(self, start: int, end: int) -> Iterator[int]:
+        """The numbers of a repeated field: one, or all of them."""
+        while start < end:
+            value, start = self.varint(start)
+            yield value
 
     def text(self, start: int, end: int) -> str:
         """A string."""

@@ -11,7 +11,9 @@ from typing import Any
 
 from triptych.core.errors import TriptychError
 from triptych.core.graph_cut import cut_outputs
+from triptych.core.graph_header import StoredTensor
 from triptych.core.graph_store import GraphStore
+from triptych.core.mapped_weights import MappedWeights
 from triptych.core.stages import Runtime
 
 PROVIDERS = {
@@ -51,16 +53,27 @@ class SessionError(TriptychError):
 
 
 def open_session(
-    path: Path, weights: Iterable[str], runtime: Runtime, *, without: Collection[str] = ()
+    path: Path,
+    weights: Iterable[str],
+    runtime: Runtime,
+    *,
+    stored: Iterable[StoredTensor] = (),
+    without: Collection[str] = (),
 ) -> Any:
     """The onnxruntime session of a graph. Raises GraphError and SessionError.
 
-    weights: the names of its data files. without: outputs that are not computed; such a graph has
+    weights: the names of its data files. stored: what is known to be in them; where the CPU
+    computes, it is read through a map of ours, and no page of it stays in memory.
+    without: outputs that are not computed; such a graph has
     no place in the store. The form that ONNX Runtime gives a large graph is
     taken from the store, or put there, if only the CPU computes: other providers compile what
     no file holds.
     """
-    return _open(path, weights, runtime, packed=True, without=without)
+    mapped = _mapped(path, weights, runtime, stored)
+    if mapped is None:
+        return _open(path, weights, runtime, packed=True, without=without)
+    with mapped.read_once():
+        return _open(path, weights, runtime, packed=True, mapped=mapped, without=without)
 
 
 def check_session(path: Path, weights: Iterable[str], runtime: Runtime) -> None:
@@ -180,23 +193,27 @@ def _open(
     runtime: Runtime,
     *,
     packed: bool,
+    mapped: MappedWeights | None = None,
     without: Collection[str] = (),
 ) -> Any:
     import onnxruntime
 
     options = session_options(runtime)
+    given = [] if mapped is None else _give(options, mapped)
     providers = _startable(runtime.providers)
     if not packed:
         options.add_session_config_entry(*_NO_PACKING)
 
     def session(model: str | bytes) -> Any:
         # Without the fallback, which prints and then runs on another provider than asked for.
-        return _on_first(
+        opened = _on_first(
             onnxruntime.InferenceSession(
                 model, sess_options=options, providers=providers, enable_fallback=0
             ),
             providers,
         )
+        opened.weights_given = given  # It reads them as long as it lives.
+        return opened
 
     if without:
         try:
@@ -223,6 +240,33 @@ def _open(
             return session(str(path))
     except Exception as cause:  # onnxruntime's own exceptions share no base class
         raise GraphError(f"{path}: ONNX Runtime cannot load it: {cause}") from cause
+
+
+def _give(options: Any, mapped: MappedWeights) -> list[Any]:
+    """Let a session read its weights from a map; what has to live as long as the session."""
+    import onnxruntime
+
+    given = []
+    for name, view in mapped.views.items():
+        value = onnxruntime.OrtValue.ortvalue_from_numpy(view)
+        options.add_initializer(name, value)
+        given.append(value)
+    return given
+
+
+def _mapped(
+    path: Path, weights: Iterable[str], runtime: Runtime, stored: Iterable[StoredTensor]
+) -> MappedWeights | None:
+    """A map of a large graph's weights; None where ONNX Runtime had better read them itself.
+
+    That is for other providers, too, which want them in the memory of a device.
+    """
+    if _full_names(runtime.providers) != [PROVIDERS["cpu"]] or not is_large(path, weights):
+        return None
+    try:
+        return MappedWeights(path.parent, stored)
+    except (OSError, ValueError):  # ONNX Runtime tells what is wrong with the file.
+        return None
 
 
 def _stored(path: Path, weights: Iterable[str], runtime: Runtime, providers: Sequence[str]) -> Any:

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 from triptych.core.config.digests import files_of
 from triptych.core.config.resolved import plain
 from triptych.core.feature_cache import DEFAULT_BYTES, FeatureCache
+from triptych.core.graph_header import StoredTensor
 from triptych.core.ports import Array
 from triptych.core.session import open_session
 from triptych.core.stages import Runtime
@@ -46,7 +47,13 @@ class Shared:
         return _NamedFeatures(self._features, _fingerprints(assembly))
 
     def session(
-        self, path: Path, weights: Iterable[str], runtime: Runtime, *, without: Collection[str]
+        self,
+        path: Path,
+        weights: Iterable[str],
+        runtime: Runtime,
+        *,
+        stored: Iterable[StoredTensor],
+        without: Collection[str],
     ) -> Any:
         """`open_session`, or the session that another pipeline has opened so."""
         files = [path, *(path.parent / name for name in sorted(weights))]
@@ -57,7 +64,7 @@ class Shared:
         with opening:
             session = self._sessions.get(key)
             if session is None:
-                session = open_session(path, weights, runtime, without=without)
+                session = open_session(path, weights, runtime, stored=stored, without=without)
                 self._sessions[key] = session
         return session
 
