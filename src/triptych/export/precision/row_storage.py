@@ -29,10 +29,10 @@ SMALLEST = 1e-30
 
 @dataclass(frozen=True)
 class Tokens:
-    """An x, spread and rounded: codes u8 [..., in], the largest value of each row [..., 1]."""
+    """An x, spread and rounded: codes u8 [..., in], the scale of each row f32 [..., 1]."""
 
     codes: ir.Value
-    largest: ir.Value
+    scales: ir.Value
 
 
 def row_linear(graph: GraphBuilder, x: ir.Value, weight: Weight) -> ir.Value:
@@ -62,21 +62,22 @@ def rounded_tokens(
     """
     x = _spread(graph, x, columns, axes)
     last = graph.constant([-1])
-    largest = graph.op("ReduceMax", graph.op("Abs", x), last, keepdims=1)
-    largest = graph.op("Max", largest, graph.constant(SMALLEST, np.float32))
-    step = graph.constant(1 / LARGEST, np.float32)
-    # One scale for all: a QuantizeLinear with a scale for each row would want them flat.
-    ratios = graph.op("Div", x, largest)
-    codes = graph.op("QuantizeLinear", ratios, step, graph.constant(MIDDLE, np.uint8))
-    return Tokens(codes, largest)
+    # Two passes that only read take less time than one that writes magnitudes and one that reads.
+    least, most = (graph.op(kind, x, last, keepdims=1) for kind in ("ReduceMin", "ReduceMax"))
+    most = graph.op("Max", most, graph.op("Neg", least), graph.constant(SMALLEST, np.float32))
+    scales = graph.op("Mul", most, graph.constant(1 / LARGEST, np.float32))
+    middles = graph.op("Expand", graph.constant(MIDDLE, np.uint8), graph.op("Shape", scales))
+    # One block is all of a row, whatever axes stand before it.
+    codes = graph.op("QuantizeLinear", x, scales, middles, axis=-1, block_size=columns)
+    return Tokens(codes, scales)
 
 
 def rows_product(graph: GraphBuilder, tokens: Tokens, rows: Sequence[ir.Value]) -> ir.Value:
     """Tokens times the transpose of what `stored_rows` gave: f32 [..., out]."""
     codes, scales, zero = rows
-    step, middle = graph.constant(1 / LARGEST, np.float32), graph.constant(MIDDLE, np.uint8)
-    product = graph.microsoft(OPERATOR, tokens.codes, codes, step, scales, middle, zero)
-    return graph.op("Mul", product, tokens.largest)
+    one, middle = graph.constant(1, np.float32), graph.constant(MIDDLE, np.uint8)
+    product = graph.microsoft(OPERATOR, tokens.codes, codes, one, scales, middle, zero)
+    return graph.op("Mul", product, tokens.scales)
 
 
 def _spread(graph: GraphBuilder, x: ir.Value, columns: int, axes: int | None) -> ir.Value:
