@@ -259,6 +259,21 @@ class GraphBuilder:
         inner._graph.outputs.extend([still, result])
         return self.op("Loop", trips, None, carried, body=inner._graph)
 
+    def choice(
+        self,
+        condition: ir.Value,
+        then: Callable[[GraphBuilder], ir.Value],
+        otherwise: Callable[[GraphBuilder], ir.Value],
+    ) -> ir.Value:
+        """What one of two makes, f32: `then` where the condition, bool of one value, is true."""
+        label = self._names.claim("choice")
+        ways = []
+        for name, make in (("then", then), ("otherwise", otherwise)):
+            way = f"{label}_{name}"
+            inner = GraphBuilder(way, names=self._names, scopes=[*self._scopes, way])
+            ways.append(inner.outcome([make(inner)], [FLOAT]))
+        return self.op("If", condition, then_branch=ways[0], else_branch=ways[1])
+
     def model(self) -> ir.Model:
         """The finished graph."""
         model = ir.Model(self._graph, ir_version=IR_VERSION, producer_name="triptych")

@@ -24,6 +24,7 @@ class Patches:
     image, row, column, height, width: i64 [patches]; the last two are of the patch's image.
     inside: i64 [patches], its place among the merge x merge patches that become one row.
     heights, widths, starts, ends: i64 [images]; the last two number patches.
+    alone: bool [1], whether there is one image.
     """
 
     image: ir.Value
@@ -36,6 +37,7 @@ class Patches:
     widths: ir.Value
     starts: ir.Value
     ends: ir.Value
+    alone: ir.Value
 
 
 def find_patches(graph: GraphBuilder, pixels: ir.Value, grids: ir.Value, *, merge: int) -> Patches:
@@ -74,6 +76,7 @@ def find_patches(graph: GraphBuilder, pixels: ir.Value, grids: ir.Value, *, merg
         widths=widths,
         starts=starts,
         ends=ends,
+        alone=graph.op("Equal", graph.op("Shape", ends), graph.constant([1])),
     )
 
 
@@ -163,7 +166,17 @@ def attention_by_image(
         )
         return inner.microsoft("MultiHeadAttention", query, key, image.part(2), num_heads=heads)
 
-    seen = image_by_image(graph, mixed, patches, one_image, width=width, axis=1)
+    def alone(inner: GraphBuilder) -> ir.Value:
+        """Without the loop, which would copy the only image's parts and result."""
+        whole = inner.op("Unsqueeze", mixed, inner.constant([0]))
+        parts = inner.ops("Split", whole, outputs=3, axis=-1, num_outputs=3)
+        image = OneImage(patches.starts, patches.ends, parts.__getitem__)
+        return one_image(inner, image)
+
+    def several(inner: GraphBuilder) -> ir.Value:
+        return image_by_image(inner, mixed, patches, one_image, width=width, axis=1)
+
+    seen = graph.choice(patches.alone, alone, several)
     joined = graph.op("Squeeze", seen, graph.constant([0]))
     # ONNX Runtime cannot know this from a sequence, and fuses nothing of an unknown rank.
     joined.dtype, joined.shape = FLOAT, ir.Shape(["patches", width])
