@@ -248,7 +248,8 @@ def test_files_outside_of_the_folder_need_a_flag(triptych, tiny_pipeline, in_fol
         ),
         (
             ["--set", "sampler.tpo_p=0.9"],
-            "--set sampler.tpo_p=0.9: there is no sampling step 'tpo_p'\n  known: greedy",
+            "--set sampler.tpo_p=0.9: there is no sampling step 'tpo_p'\n"
+            "  did you mean 'top_p'?\n  known: greedy, temperature, top_k, top_p",
         ),
         (
             ["--set", "threads"],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -51,9 +52,26 @@ def as_they_end(
     tasks: Iterable[AnyTask],
     begin: Callable[[AnyTask], Stream],
     *,
+    room: int,
+    farthest: int = FARTHEST,
+) -> Iterator[tuple[AnyTask, Reply | Exception]]:
+    """Each task of one pipeline with its reply, or with what was raised instead, as they end.
+
+    See `in_lanes`.
+    """
+    lane = Lane(room)
+    with closing(in_lanes(tasks, begin, lane=lambda _: lane, farthest=farthest)) as found:
+        for ended in found:
+            yield ended.task, ended.outcome
+
+
+def in_lanes(
+    tasks: Iterable[AnyTask],
+    begin: Callable[[AnyTask], Stream],
+    *,
     lane: Callable[[AnyTask], Lane],
     farthest: int = FARTHEST,
-) -> Iterator[Ended[AnyTask]]:
+) -> Generator[Ended[AnyTask], None, None]:
     """Each task in the order in which their replies end.
 
     begin: starts the reply to a task; what it raises is the outcome of that task. lane: where that
@@ -86,9 +104,7 @@ def as_they_end(
                 one.stream.close()
 
 
-def _behind(
-    queues: Iterable[deque[_Begun[AnyTask]]], number: int
-) -> deque[_Begun[AnyTask]] | None:
+def _behind(queues: Iterable[deque[_Begun[AnyTask]]], number: int) -> deque[_Begun[AnyTask]] | None:
     """The lane with a task of that number, or an earlier one."""
     return next((queue for queue in queues if any(one.number <= number for one in queue)), None)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from triptych.core.errors import InputError
 from triptych.core.pipeline import Pipeline
 from triptych.core.stream import Stream
-from triptych.workbench.engines.in_progress import Lane, as_they_end
+from triptych.workbench.engines.in_progress import as_they_end
 from triptych.workbench.engines.written_pipeline import WrittenPipeline
 from triptych.workbench.lines.batch_request import BatchRequest
 from triptych.workbench.lines.record import Record, record_of
@@ -33,9 +33,9 @@ class Asker:
 
     def answer(self, tasks: Iterable[BatchRequest]) -> Iterator[Record]:
         """See `Worker.answer`."""
-        lane = Lane(self._pipeline.spec.session.max_batch)
-        for ended in as_they_end(tasks, self._begin, lane=lambda _: lane):
-            yield record_of(ended.task, ended.outcome)
+        room = self._pipeline.spec.session.max_batch
+        for asked, outcome in as_they_end(tasks, self._begin, room=room):
+            yield record_of(asked, outcome)
 
     def close(self) -> None:
         """See `Worker.close`: all is in memory."""

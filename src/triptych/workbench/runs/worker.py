@@ -25,7 +25,7 @@ from triptych.core.reply import Reply
 from triptych.core.request import Request
 from triptych.core.shared import Shared
 from triptych.core.stream import Stream
-from triptych.workbench.engines.in_progress import Ended, Lane, as_they_end
+from triptych.workbench.engines.in_progress import Ended, Lane, in_lanes
 from triptych.workbench.runs.recipe import ArmRecipe, ArmsRecipe
 from triptych.workbench.runs.scoring import Scoring
 from triptych.workbench.runs.seeds import run_seed
@@ -75,7 +75,7 @@ class ArmsWorker:
 
         A pipeline is loaded for the first task of its arms. Raises what that raises.
         """
-        for ended in as_they_end(tasks, self._begin, lane=self._lane):
+        for ended in in_lanes(tasks, self._begin, lane=self._lane):
             yield self._outcome(ended)
 
     def close(self) -> None:
