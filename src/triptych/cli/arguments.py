@@ -184,6 +184,16 @@ Json = Annotated[
     bool,
     typer.Option("--json", metavar=NO_VALUE, help="Print one JSON object.", rich_help_panel=OUTPUT),
 ]
+Logprobs = Annotated[
+    int | None,
+    typer.Option(
+        "--logprobs",
+        metavar="N",
+        min=0,
+        help="In JSON, how likely each token was, and the N likeliest ones there.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Verbose = Annotated[
     bool,
     typer.Option(

@@ -83,16 +83,7 @@ def batch(  # noqa: PLR0913  # one parameter per flag
     remove: args.Remove = None,
     plugin: args.Plugin = None,
     allow_outside: args.AllowOutside = False,
-    logprobs: Annotated[
-        int | None,
-        typer.Option(
-            "--logprobs",
-            metavar="N",
-            min=0,
-            help="How likely each token was, and the N likeliest ones there.",
-            rich_help_panel=args.OUTPUT,
-        ),
-    ] = None,
+    logprobs: args.Logprobs = None,
     debug: args.Debug = False,
 ) -> None:
     """Answer the requests of a file, in order, as many at once as the pipeline has room for.

@@ -99,16 +99,7 @@ def run(  # noqa: PLR0913  # one parameter per flag
         ),
     ] = False,
     json: args.Json = False,
-    logprobs: Annotated[
-        int | None,
-        typer.Option(
-            "--logprobs",
-            metavar="N",
-            min=0,
-            help="With --json: how likely each token was, and the N likeliest ones there.",
-            rich_help_panel=args.OUTPUT,
-        ),
-    ] = None,
+    logprobs: args.Logprobs = None,
     tap: Taps = None,
     record: Record = None,
     replay: ReplayFrom = None,
