@@ -74,8 +74,7 @@ class InputStep:
         if "next_position" not in ports:
             ports["next_position"] = self._start + 1
         for name, column in table.items():
-            more = ports.get(name)
-            column.add(0 if more is None else more[column.first])
+            column.add(ports[name][column.first] if name in ports else 0)
         sequence.entered += 1
 
 

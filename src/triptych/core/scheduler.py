@@ -51,7 +51,7 @@ class _Wanted:
         return joined(self.parts)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Job:
     """A generation and the strategy that drives it.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -97,7 +97,8 @@ class Candidates:
 def as_scores(values: npt.NDArray[Any]) -> Scores:
     """Values as float32 or float64, copied only when they are neither."""
     if values.dtype.char in "fd":
-        return cast("Scores", values)
+        scores: Scores = values
+        return scores
     if values.dtype == np.float16:
         return values.astype(np.float32)
     return values.astype(np.float64)
