@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from triptych.cli.terminal import remark
+from triptych.core.dataclass import dataclass
 from triptych.core.errors import InputError
 
 if TYPE_CHECKING:

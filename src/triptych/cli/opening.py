@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triptych.cli.reporting import warn
 from triptych.cli.terminal import Waiting
+from triptych.core.dataclass import dataclass
 
 if TYPE_CHECKING:
     from triptych.core.config.spec import PipelineSpec

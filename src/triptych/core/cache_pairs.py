@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal
 
+from triptych.core.dataclass import dataclass
 from triptych.core.ports import CachePair, Port
 
 CacheForm = Literal["auto", "shared", "growing"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from triptych.core.dataclass import dataclass
 
 
 @dataclass

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from triptych.core.dataclass import dataclass
 from triptych.core.errors import InputError
 from triptych.core.ports import Array
 

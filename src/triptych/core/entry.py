@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
 from triptych.core.component import INTERFACE_VERSION, Component, Kind
+from triptych.core.dataclass import dataclass
 from triptych.core.errors import TriptychError
 
 LOCAL = "local"

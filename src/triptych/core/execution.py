@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from triptych.core.batched_step import BatchedStep, why_alone
 from triptych.core.cache import Cache, Pool
 from triptych.core.cache_needs import Shown
 from triptych.core.clock import Clock
+from triptych.core.dataclass import dataclass
 from triptych.core.device import on_cpu
 from triptych.core.errors import InputError, PluginError
 from triptych.core.feature_cache import FeatureCache

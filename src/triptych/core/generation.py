@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from triptych.core.clock import Clock
+from triptych.core.dataclass import dataclass
 from triptych.core.prompt import Processor, Prompt
 from triptych.core.reply import FinishReason, Piece
 from triptych.core.request import Request

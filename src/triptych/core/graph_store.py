@@ -11,8 +11,9 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from triptych.core.dataclass import dataclass
 
 VARIABLE = "TRIPTYCH_CACHE"
 """The environment variable that names another folder; `off` for none."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from triptych.core.dataclass import dataclass
 from triptych.core.entry import LOCAL, Origin, PluginFault, cause_of
 from triptych.core.hookspecs import PROJECT
 from triptych.core.manifest import NAME, Manifest

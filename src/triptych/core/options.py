@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from triptych.core.config.chain import SamplingFlags
 from triptych.core.config.errors import guess
 from triptych.core.config.spec import NO_FLAGS
+from triptych.core.dataclass import dataclass
 from triptych.core.errors import InputError
 
 NAMES = (

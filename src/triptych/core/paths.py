@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -12,6 +11,7 @@ from pydantic import BeforeValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from triptych.core.config.errors import nearest
+from triptych.core.dataclass import dataclass
 
 MOST_NAMES = 200
 """Files of a folder that are looked at to guess which one was meant."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Literal
 
+from triptych.core.dataclass import dataclass
 from triptych.core.device import DEVICE_DTYPES
 from triptych.core.wired import CORE_READS, Wired, Wiring
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from triptych.core.dataclass import dataclass
 from triptych.core.prompt import Prompt
 from triptych.core.sequence import Sequence
 

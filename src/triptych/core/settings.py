@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import (
@@ -17,6 +16,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from triptych.core.component import Kind
 from triptych.core.config.part import Part
+from triptych.core.dataclass import dataclass
 
 
 class Settings(BaseModel):

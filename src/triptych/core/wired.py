@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any
 
+from triptych.core.dataclass import dataclass
 from triptych.core.ports import Port
 from triptych.core.stages import Stage
 

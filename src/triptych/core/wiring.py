@@ -8,10 +8,11 @@ run on INPUT, then through those that run on each SPAN.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from triptych.core.config.errors import ConfigError, nearest
 from triptych.core.config.part import Part
+from triptych.core.dataclass import dataclass
 from triptych.core.needs import remedy
 from triptych.core.ports import AXES, Axis, Port, When, same_dtype
 from triptych.core.stages import Stage

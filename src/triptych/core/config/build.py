@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -17,6 +17,7 @@ from triptych.core.config.items import Item, parse_item
 from triptych.core.config.nodes import Node, node_of, shown
 from triptych.core.config.part import Part, PortChange
 from triptych.core.config.validate import validate
+from triptych.core.dataclass import dataclass
 from triptych.core.entry import Entry, PluginFault
 from triptych.core.paths import Paths
 from triptych.core.settings import Nested, Settings

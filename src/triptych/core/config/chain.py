@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from triptych.core.config.build import Builder
@@ -11,6 +11,7 @@ from triptych.core.config.errors import ConfigError, Where
 from triptych.core.config.items import Item, check_labels
 from triptych.core.config.nodes import Node, node_of
 from triptych.core.config.part import Part
+from triptych.core.dataclass import dataclass
 
 DEFAULT_ORDER = ("temperature", "top_k", "top_p")
 """The order of the shipped warps, which is that of Hugging Face; then `draw`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,6 +18,7 @@ from triptych.core.config.nodes import Node, node_of, shown
 from triptych.core.config.orders import parse_chain
 from triptych.core.config.reader import read_yaml
 from triptych.core.config.sections import SessionSettings, StopSettings
+from triptych.core.dataclass import dataclass
 
 ALONE: tuple[Kind, ...] = ("processors", "strategies")
 """The kinds of which a pipeline has one; its label is the key it stands under."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from triptych.core.dataclass import dataclass
 from triptych.core.errors import TriptychError
 
 KNOWN_SHOWN = 24

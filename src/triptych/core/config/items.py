@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from triptych.core.catalog import SINGULAR
 from triptych.core.component import Kind
 from triptych.core.config.errors import ConfigError, Where, unknown
 from triptych.core.config.nodes import Node, shown
+from triptych.core.dataclass import dataclass
 
 SIBLINGS: dict[Kind, tuple[str, ...]] = {
     "stages": ("as", "ports", "ignore"),

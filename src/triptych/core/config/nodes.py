@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 from triptych.core.config.errors import ConfigError, Where
+from triptych.core.dataclass import dataclass
 from triptych.core.paths import Typed
 
 LONGEST_SHOWN = 60

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from triptych.core.config.errors import ConfigError, Where
+from triptych.core.dataclass import dataclass
 from triptych.core.errors import TriptychError
 
 if TYPE_CHECKING:

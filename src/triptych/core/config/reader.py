@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -21,6 +21,7 @@ from ruamel.yaml.nodes import ScalarNode
 
 from triptych.core.config.errors import ConfigError, Where
 from triptych.core.config.nodes import DEEPEST, Node, shown
+from triptych.core.dataclass import dataclass
 
 LARGEST = 1_000_000
 """Bytes that a pipeline file may have; a real one has about a thousand."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ from pydantic import PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from triptych.core.config.locate import BUILT_IN, FILE
+from triptych.core.dataclass import dataclass
 from triptych.core.paths import Paths
 
 if TYPE_CHECKING:

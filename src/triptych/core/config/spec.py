@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from triptych.core.config.nodes import node_of
 from triptych.core.config.orders import parse_chain
 from triptych.core.config.part import Part
 from triptych.core.config.sections import SessionSettings, StopSettings
+from triptych.core.dataclass import dataclass
 from triptych.core.paths import Paths
 
 NO_FLAGS = SamplingFlags()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from triptych.core.config.errors import ConfigError, Where, nearest
 from triptych.core.config.nodes import Node, shown
 from triptych.core.config.size import SIZE
+from triptych.core.dataclass import dataclass
 from triptych.core.errors import TriptychError
 
 M = TypeVar("M", bound=BaseModel)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from triptych.core.dataclass import dataclass
 from triptych.core.errors import InputError
 from triptych.plugins.processors.frames import Timeline
 

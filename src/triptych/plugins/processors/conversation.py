@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import inf
 from os import PathLike
 from typing import Any
 
+from triptych.core.dataclass import dataclass
 from triptych.core.errors import InputError
 from triptych.core.request import Request
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
+from triptych.core.dataclass import dataclass
 from triptych.core.ports import Array, Port
 from triptych.plugins.processors.conversation import MediaSource
 from triptych.plugins.processors.expansion import Expansion

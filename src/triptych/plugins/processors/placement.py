@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
+from triptych.core.dataclass import dataclass
 from triptych.core.prompt import Media, Prompt
 from triptych.plugins.processors.expansion import Rows
 from triptych.plugins.processors.folder import ProcessorError

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from triptych.core.dataclass import dataclass
 from triptych.core.ports import Array
 from triptych.plugins.processors.clips import Limits, VideoError
 from triptych.plugins.processors.conversation import MediaSource
