@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.core.errors import InputError
+from triptych.core.file_version import unread_version
 from triptych.core.request import Message
 
 FORMAT = "triptych-chat"
@@ -70,13 +71,9 @@ def read(path: Path) -> Conversation:
         raise InputError(f"{path}: is not JSON: {error}") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InputError(f"{path}: is not a conversation that /save wrote")
-    version = document.get("version")
-    if version != VERSION:
-        newer = isinstance(version, int) and version > VERSION
-        remedy = "; upgrade triptych" if newer else ""
-        raise InputError(
-            f"{path}: has version {version!r}, and this Triptych reads {VERSION}{remedy}"
-        )
+    fault = unread_version(document.get("version"), VERSION, "version")
+    if fault is not None:
+        raise InputError(f"{path}: {fault}")
     messages, settings = document.get("messages"), document.get("settings")
     if not isinstance(messages, list):
         raise InputError(f"{path}: messages is not a list")

@@ -17,6 +17,7 @@ from triptych.core.config.digests import digest, digests_of
 from triptych.core.config.resolved import resolved
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.cpu import cpu_name
+from triptych.core.file_version import unread_version
 from triptych.core.whole_file import whole
 from triptych.recording.folder import writing
 from triptych.recording.index import MANIFEST, RecordingError
@@ -101,13 +102,9 @@ class Manifest:
             raise RecordingError(f"{file}: is not JSON: {error}") from error
         if not isinstance(said, dict) or "pipeline" not in said or "reply" not in said:
             raise RecordingError(f"{file}: is not a manifest that `run --record` wrote")
-        if said.get("format") != FORMAT:
-            newer = isinstance(said.get("format"), int) and said["format"] > FORMAT
-            remedy = "; upgrade triptych" if newer else ""
-            raise RecordingError(
-                f"{file}: has format {said.get('format')!r}, and this Triptych reads "
-                f"{FORMAT}{remedy}"
-            )
+        fault = unread_version(said.get("format"), FORMAT)
+        if fault is not None:
+            raise RecordingError(f"{file}: {fault}")
         return cls(file, said)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from triptych.core.file_version import unread_version
 from triptych.core.ports import Array
 from triptych.recording.index import FORMAT, INDEX, Item, Pass, RecordingError, Tensor
 
@@ -79,13 +80,9 @@ class Recording:
             raise RecordingError(f"{place}: is no line of an index: {error}") from error
 
     def _check_format(self, said: Mapping[str, Any]) -> None:
-        found = said.get("format")
-        if found != FORMAT:
-            newer = isinstance(found, int) and found > FORMAT
-            remedy = "; upgrade triptych" if newer else ""
-            raise RecordingError(
-                f"{self.folder} has format {found!r}, and this Triptych reads {FORMAT}{remedy}"
-            )
+        fault = unread_version(said.get("format"), FORMAT)
+        if fault is not None:
+            raise RecordingError(f"{self.folder} {fault}")
 
     @cached_property
     def media(self) -> tuple[Item, ...]:
