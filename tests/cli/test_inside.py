@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from triptych import load
-from triptych.recording import Recorder
+from triptych.recording import Recorder, writer
 
 ASKED = ["--text", "Hello", "--max-new-tokens", "6"]
 
@@ -195,6 +196,25 @@ def test_what_the_manifest_says_is_not_said_twice(triptych, folder, flags):
     done = triptych("run", *flags, "--from", folder)
     assert done.code == 2
     assert "--from says the whole request; leave out" in done.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device")
+def test_a_full_disk_is_told_on_a_line_of_its_own_after_the_answer(
+    ask, text, tmp_path, monkeypatch
+):
+    claim = writer.claim
+
+    def full(folder):
+        claim(folder)
+        (folder / "manifest.json.part").symlink_to("/dev/full")
+        return folder
+
+    monkeypatch.setattr(writer, "claim", full)
+    done = ask("--record", tmp_path / "r")
+    assert (done.code, done.out) == (1, text)
+    assert done.err.startswith(
+        f"error: {tmp_path / 'r'}: the recording cannot be written: No space"
+    )
 
 
 def test_what_is_changed_of_the_pipeline_is_said(triptych, tiny_pipeline, tmp_path):

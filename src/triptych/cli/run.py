@@ -167,10 +167,18 @@ def run(  # noqa: PLR0913  # one parameter per flag
 def show_pieces(stream: Stream, *, quiet: bool) -> None:
     """Print the pieces of a reply as they come; quiet: only wait for them."""
     with Waiting("reading the prompt" if not quiet else "generating") as waiting:
-        for piece in stream:
-            if not quiet:
-                waiting.stop()
-                say(piece.text)
+        said = False
+        try:
+            for piece in stream:
+                if not quiet:
+                    waiting.stop()
+                    say(piece.text)
+                    said = True
+        except Exception:
+            if said:
+                # What is told of it does not stand on the line of the reply.
+                say("\n")
+            raise
 
 
 def say(text: str) -> None:
