@@ -73,6 +73,37 @@ def test_what_a_stage_fails_on_stays_and_the_table_is_as_it_was():
     assert (sequence.entered, len(sequence)) == (3, 4)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"weight": np.ones(2)}, "'weight' with 2 tokens, where 1 entered"),
+        ({"weight": np.ones(1, np.float32)}, "'weight' as float32"),
+        ({"weight": np.ones((1, 1))}, r"'weight' as float64 \[1, 1\]"),
+        ({}, r"wrote \[\], but declares \['weight'\]"),
+        ({"weight": np.ones(1), "more": np.ones(1)}, r"wrote \['more', 'weight'\]"),
+    ],
+)
+def test_a_stage_that_was_right_for_some_tokens_is_checked_for_the_next(wrong, message):
+    def weigh(input_ids):
+        return wrong if input_ids[-1] == 9 else {"weight": np.ones(len(input_ids))}
+
+    stages = after_positions([IDS], [Port("weight", "float64", ("S",))], weigh)
+    reads = FakeStage(
+        [Port("weight", "float64", ("B", "S"))], [], lambda weight: {}, when=When.SPAN
+    )
+    pipeline = FakePipeline([*stages, ("read", reads)])
+    sequence = pipeline.sequence("1 2 3")
+    pipeline.forward(sequence)
+    for token in (4, 5):
+        sequence.append([token])
+        pipeline.forward(sequence)
+    before = columns(sequence)
+    sequence.append([9])
+    with pytest.raises(PluginError, match=message):
+        pipeline.forward(sequence)
+    assert columns(sequence) == before
+
+
 def test_a_stage_cannot_write_to_what_it_is_fed():
     def overwrite(input_ids):
         if len(input_ids) == 1:
