@@ -73,6 +73,21 @@ def test_the_graphs_are_valid_onnx(pair, graph):
     onnx.checker.check_model(model)
 
 
+def test_pictures_are_looped_over_only_where_there_are_several(pair):
+    graph = onnx.load(pair.folder / "vision_encoder.onnx", load_external_data=False).graph
+    choices = [node for node in graph.node if node.op_type == "If"]
+    kinds = [
+        {one.name: {node.op_type for node in one.g.node} for one in choice.attribute}
+        for choice in choices
+    ]
+    assert kinds
+    for ways in kinds:
+        assert "MultiHeadAttention" in ways["then_branch"]
+        assert not ways["then_branch"] & {"Loop", "SequenceInsert"}
+        assert "Loop" in ways["else_branch"]
+    assert "Loop" not in {node.op_type for node in graph.node}
+
+
 def test_a_folder_holds_the_graphs_the_pipeline_and_what_the_processor_reads(tmp_path):
     files = tmp_path / "files"
     files.mkdir()
