@@ -12,9 +12,7 @@ def named(value, kind, place):
 
 def told(part):
     """What becomes of one part of a message."""
-    [message] = with_media(
-        Request(messages=[{"role": "user", "content": [part]}]), named
-    ).messages
+    [message] = with_media(Request(messages=[{"role": "user", "content": [part]}]), named).messages
     return message["content"][0]
 
 

@@ -61,9 +61,7 @@ def _message(message: Any, place: str, change: Change) -> Any:
     content = message.get("content")
     if not _is_list(content):
         return dict(message)
-    parts = [
-        _part(part, f"{place}.content[{index}]", change) for index, part in enumerate(content)
-    ]
+    parts = [_part(part, f"{place}.content[{index}]", change) for index, part in enumerate(content)]
     return {**message, "content": parts}
 
 

@@ -341,9 +341,7 @@ def _store(draft: Draft, kind: Kind, items: tuple[Item, ...]) -> None:
         draft.sampler = items
 
 
-def _no_label(
-    draft: Draft, address: str, where: Where, *, also: Iterable[str] = ()
-) -> ConfigError:
+def _no_label(draft: Draft, address: str, where: Where, *, also: Iterable[str] = ()) -> ConfigError:
     """also: sampling steps that may be named although the chain has none."""
     kind, items, text = _list_of(draft, address)
     name = text if any(text == item.label for item in items) else text.partition(".")[0]
