@@ -342,7 +342,11 @@ def test_logits_of_another_shape_get_another_place(decoder):
 def test_bindings_in_turn_that_are_fed_the_same_arrays_write_each_its_own_shape(decoder):
     def again(count):
         feeds = decoder.feeds(decoder.cache.lease(), embeds(decoder, count))
-        return lambda: decoder.stage(feeds)["logits"][0].copy()
+
+        def run():
+            return decoder.stage(feeds)["logits"][0].copy()
+
+        return run
 
     one, two = again(1), again(2)
     expected = one(), two()
