@@ -38,7 +38,7 @@ from triptych.export.precision import (
     read_recipe,
 )
 from triptych.export.precision.recipe import BITS, FLOAT_LEVEL
-from triptych.export.prompts import PROMPTS_CACHE, PromptsError, store_prompts
+from triptych.export.prompts import PROMPTS_CACHE, PromptsError, join_choices, store_prompts
 from triptych.export.split import EARLY, check_layer, looks_at, split_decoder
 
 # What every exporter calls the graph that keeps the cache.
@@ -167,9 +167,17 @@ def export_checkpoint(  # noqa: PLR0913  # one keyword per choice
             ranges = cache_ranges(folder, seen, catalog=catalog) if form.bits else None
             for name in filter(None, (early, DECODER)):
                 store_cache(folder / name, form, ranges)
-        if wanted.recipe.prompts:
-            store_prompts(folder / DECODER, limit=max_file_size)
+        if form.name == PROMPTS_CACHE:
+            _choose(folder / DECODER, rows=bool(wanted.recipe.prompts), limit=max_file_size)
     return out
+
+
+def _choose(decoder: Path, *, rows: bool, limit: int | None) -> None:
+    """Lets a decoder choose between prompts and single tokens once; rows: of prompts' own."""
+    if rows:
+        store_prompts(decoder, limit=limit)
+    else:
+        join_choices(decoder)
 
 
 def default_cache(

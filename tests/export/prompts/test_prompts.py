@@ -115,14 +115,39 @@ def test_weights_of_prompts_are_what_the_blocks_stand_for(folders):
 
 
 def test_steps_are_computed_as_without_them(folders):
-    """The branch of steps has the nodes of the graph that has no other, in their order."""
-    whole = [node.op_type for node in decoder(folders[0]).graph.node]
-    _, _, step = branches(folders[1])
-    found = [node.op_type for node in step.node]
-    # Attention stood in an If of its own there.
-    assert [op if op != "GroupQueryAttention" else "If" for op in found] == whole[
-        (first := whole.index(STEP)) : first + len(found)
+    """The same nodes in the same order stand in the branches of steps."""
+    steps = [[node.op_type for node in branches(folder)[2].node] for folder in folders]
+    assert steps[0] == steps[1]
+
+
+def test_without_them_one_choice_stands_around_all_layers_too(folders):
+    """Prompts and steps then read the very same blocks."""
+    choice, prompt, step = branches(folders[0])
+    assert "present.5.value" in choice.output
+    read = [
+        [list(node.input[1:]) for node in branch.node if node.op_type == STEP]
+        for branch in (prompt, step)
     ]
+    assert read[0] == read[1]
+    assert len(read[0]) == 5 * (LAYERS - 1) + 2
+
+
+def test_a_choice_for_each_attention_gives_the_same_bits(folders, plain, tmp_path, monkeypatch):
+    """As exports made before had it, and those of weights that are no blocks have."""
+    monkeypatch.setattr("triptych.export.run.join_choices", lambda graph: None)
+    apart = export_checkpoint(CHECKPOINT, tmp_path / "apart", precision="int4", expose="hidden:2")
+    assert counted(decoder(apart).graph, "If") == LAYERS
+    other = triptych.load(apart)
+    for request in scenes(4):
+        np.testing.assert_array_equal(last_logits(plain, request), last_logits(other, request))
+        assert plain.generate(request, seed=1).tokens == other.generate(request, seed=1).tokens
+
+
+def test_weights_that_are_no_blocks_are_chosen_for_at_each_attention(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("format: 1\ndefault: int8\nmlp: fp32\n")
+    out = export_checkpoint(CHECKPOINT, tmp_path / "out", recipe=recipe)
+    assert counted(decoder(out).graph, "If") == LAYERS
 
 
 def test_prompts_are_those_of_the_blocks_but_for_the_rounding_of_rows(plain, pipeline):

@@ -15,7 +15,6 @@ import onnx_ir as ir
 
 from triptych.core.errors import TriptychError
 from triptych.core.ports import Array
-from triptych.export.builder import FLOAT, GraphBuilder
 from triptych.export.graph_files import GraphFiles
 from triptych.export.output import require_room
 from triptych.export.precision.block_storage import CODES
@@ -26,16 +25,14 @@ from triptych.export.precision.row_storage import (
     stored_rows,
 )
 from triptych.export.precision.stored import PROMPT, product_values
-from triptych.export.prompts.body import CHOICE, PRODUCT, Body, body_of
+from triptych.export.prompts.body import body_of
 from triptych.export.prompts.branch import Branch
+from triptych.export.prompts.choice import choose_once, other_weights
 
 PROMPTS_CACHE = "int8"
 """The form of a cache over which attention tells prompts from single tokens."""
 DATA = ".prompts.data"
 """What the file of the rows has after the name of its graph."""
-WEIGHT = ".weight"
-"""In the names of what a checkpoint holds."""
-MATRIX_AXES = 2
 TOKEN_AXES = 3
 """Of what passes between layers, [B, S, H]."""
 
@@ -58,76 +55,16 @@ def store_prompts(graph: Path, *, limit: int | None = None) -> None:
             f"{graph.name}: prompts: int8 goes with a cache of keys and values in int8, which "
             f"tells prompts from single tokens; say --kv-cache int8"
         )
-    _require_blocks(graph, body)
-    _choose(model.graph, body)
+    if others := other_weights(body):
+        raise PromptsError(
+            f"{graph.name}: prompts: int8 is for decoders whose attention and MLPs are stored in "
+            f"blocks of int8 or int4; {', '.join(others)} is not"
+        )
+    tokens: dict[ir.Value, Tokens] = {}
+    choose_once(model.graph, body, partial(_rows, tokens=tokens))
     files = GraphFiles({graph.name: model}, limit=limit, data=DATA)
     require_room(graph.parent, files.expected_bytes)
     files.write(graph.parent)
-
-
-def _require_blocks(graph: Path, body: Body) -> None:
-    """ONNX Runtime would pack a weight that both branches read for each of them."""
-    for node in body.nodes:
-        if node in body.attentions or node.op_type == PRODUCT:
-            continue
-        inner = any(isinstance(one.value, ir.Graph) for one in node.attributes.values())
-        weights = [name for value in node.inputs if value is not None and (name := _large(value))]
-        if inner or weights:
-            raise PromptsError(
-                f"{graph.name}: prompts: int8 is for decoders whose attention and MLPs are stored "
-                f"in blocks of int8 or int4; {', '.join(weights) or node.name} is not"
-            )
-
-
-def _large(value: ir.Value) -> str:
-    """The name of a matrix of a checkpoint; nothing for all else."""
-    name = value.name or ""
-    matrix = value.is_initializer() and len(value.shape or ()) >= MATRIX_AXES
-    return name if matrix and WEIGHT in name else ""
-
-
-def _choose(graph: ir.Graph, body: Body) -> None:
-    """Puts the body behind one If."""
-    builders = GraphBuilder.branches(graph, "prompt", "step")
-    prompt, step = Branch(builders[0], "then_branch"), Branch(builders[1], "else_branch")
-    tokens: dict[ir.Value, Tokens] = {}
-    for node in body.nodes:
-        if node in body.attentions:
-            prompt.take(node)
-            step.take(node)
-            continue
-        again = step.copy(node)
-        if node.op_type == PRODUCT:
-            prompt.known[node.outputs[0]] = _rows(prompt, node, again, tokens)
-        else:
-            prompt.copy(node)
-    dtypes = [value.dtype or FLOAT for value in body.left]
-    choice = ir.Node(
-        "",
-        CHOICE,
-        [body.condition],
-        attributes=[
-            ir.AttrGraph(
-                branch.way,
-                branch.builder.outcome([branch.value(value) for value in body.left], dtypes),
-            )
-            for branch in (prompt, step)
-        ],
-        num_outputs=len(body.left),
-        name=f"decoder/{CHOICE}",
-    )
-    graph.insert_before(body.nodes[0], choice)
-    for before, after, dtype in zip(body.left, choice.outputs, dtypes, strict=True):
-        name, before.name = before.name, f"{before.name}/old"
-        after.name, after.shape, after.dtype = name, before.shape, dtype
-        before.replace_all_uses_with(after, replace_graph_outputs=True)
-    for attention in body.attentions:
-        # What they hold reads values of the body as well.
-        for attribute in attention.attributes.values():
-            inner = attribute.as_graph()
-            inner.outputs.clear()
-            inner.remove(list(inner), safe=True)
-    graph.remove(body.nodes, safe=True)
 
 
 def _rows(branch: Branch, node: ir.Node, kept: ir.Node, tokens: dict[ir.Value, Tokens]) -> ir.Value:
