@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,7 @@ class Changes:
         Raises ConfigError and GraphError, InputError for a tap that is no port.
         """
         begin = time.perf_counter()
-        with Waiting(f"loading {_called(pipeline)}"):
+        with Waiting(f"loading {_called(pipeline)}"), self._head_start(pipeline):
             from triptych.core.assembly import assemble
 
             spec = self.spec(pipeline, sampling)
@@ -105,6 +106,25 @@ class Changes:
             from triptych.core.pipeline import Pipeline
 
             return Pipeline(spec, begin=begin, assembly=assembly)
+
+    @contextmanager
+    def _head_start(self, pipeline: str | Mapping[str, Any]) -> Iterator[None]:
+        """Open beside the block what the last start of the same file opened.
+
+        With flags that change the pipeline it may be other graphs.
+        """
+        from triptych.core.config.errors import ConfigError
+        from triptych.core.config.locate import locate
+        from triptych.core.head_start import HeadStart
+
+        file = None
+        with suppress(ConfigError):
+            file = locate(pipeline) if isinstance(pipeline, str) and self == Changes() else None
+        if file is None:
+            yield
+            return
+        with HeadStart(file):
+            yield
 
 
 def _called(pipeline: str | Mapping[str, Any]) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 from triptych.core.device import DEVICES, Device
 from triptych.core.graph_binding import GraphBinding, Output
 from triptych.core.graph_header import read_header
+from triptych.core.head_start import open_graph
 from triptych.core.ports import Array, Port
-from triptych.core.session import PROVIDERS, GraphError, check_session, is_large, open_session
+from triptych.core.session import PROVIDERS, GraphError, check_session, is_large
 from triptych.core.stages import Runtime
 
 _NOT_IN_PLACE: Mapping[str, str] = {}
@@ -100,7 +101,7 @@ class Graph:
             with self._opening:
                 if self._session is None:
                     shared = self._runtime.shared
-                    opened = open_session if shared is None else shared.session
+                    opened = open_graph if shared is None else shared.session
                     self._session = opened(
                         self.path,
                         self._weights,

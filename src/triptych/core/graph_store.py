@@ -26,7 +26,7 @@ _LARGEST_ENTRY = 32 * 2**20
 LEAST_WEIGHTS = 64 * 2**20
 """Graphs with less beside them open in less time than an entry takes to be checked."""
 
-_SUFFIX = ".graph"
+SUFFIX = ".graph"
 _DIGEST_BYTES = 32
 _PRIVATE = 0o700
 _OTHERS = 0o022
@@ -103,8 +103,8 @@ class GraphStore:
                 f"{state.st_mtime_ns} {state.st_ctime_ns}".encode()
             )
         key.update(f"\0{made_by}".encode())
-        path = self.folder / f"{key.hexdigest()}{_SUFFIX}"
-        return Stored(self, path, self._read(path))
+        path = self.folder / f"{key.hexdigest()}{SUFFIX}"
+        return Stored(self, path, self.read(path))
 
     def prepare(self) -> None:
         """Make the folder. Raises StoreError when it cannot be used."""
@@ -126,7 +126,7 @@ class GraphStore:
         with suppress(OSError):
             for path in self.folder.iterdir():
                 with suppress(OSError):
-                    if path.suffix == _SUFFIX:
+                    if path.suffix == SUFFIX:
                         found.append((path, path.stat()))
         return sorted(found, key=lambda entry: entry[1].st_mtime_ns)
 
@@ -151,7 +151,7 @@ class GraphStore:
             made.replace(path)
             self._shrink()
 
-    def _read(self, path: Path) -> bytes | None:
+    def read(self, path: Path) -> bytes | None:
         """An entry's content, if the folder is private to the user and the digest is right."""
         try:
             self.prepare()
