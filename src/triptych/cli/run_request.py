@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from triptych.cli.opening import Changes, Sampling
 from triptych.cli.reporting import warn
 from triptych.cli.terminal import decoding, remark
 from triptych.core.counted import counted
+from triptych.core.dataclass import dataclass
 from triptych.core.errors import InputError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from triptych.core.cache import Cache, CachePolicy, Watches
@@ -13,6 +13,7 @@ from triptych.core.config.build import part_of
 from triptych.core.config.errors import ConfigError
 from triptych.core.config.part import Part
 from triptych.core.config.spec import PipelineSpec
+from triptych.core.dataclass import dataclass
 from triptych.core.device import reserve_on
 from triptych.core.errors import TriptychError
 from triptych.core.feature_cache import FeatureCache

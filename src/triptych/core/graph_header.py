@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from triptych.core.dataclass import dataclass
 from triptych.core.errors import TriptychError
 from triptych.core.ports import Axis, Port
 
