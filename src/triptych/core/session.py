@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,10 @@ def _open(
         with stored.writing() as target:
             if target is not None:
                 options.optimized_model_filepath = str(target)
+                # Weights that were converted may be more than one file can hold.
+                with suppress(Exception):
+                    return session(str(path))
+                options.optimized_model_filepath = ""
             return session(str(path))
     except Exception as cause:  # onnxruntime's own exceptions share no base class
         raise GraphError(f"{path}: ONNX Runtime cannot load it: {cause}") from cause
