@@ -195,3 +195,6 @@ def test_int4_keeps_what_many_heads_share_in_8_bits():
     assert scheme("vision", "model.visual.blocks.0.attn.qkv.weight").in_rows
     parts = ("vision", "embeddings", "head")
     assert {scheme(part, "x").format.bits for part in parts} == {8}
+    larger = [scheme("attention", f"{layer}.{name}_proj.weight").format for name in "kv"]
+    larger += [scheme(part, "x").format for part in ("embeddings", "head")]
+    assert {form.size for form in larger} == {128}, "and the two tables are one"

@@ -154,7 +154,7 @@ def test_prompts_are_those_of_the_blocks_but_for_the_rounding_of_rows(plain, pip
     for request in scenes(4):
         ours, theirs = (last_logits(one, request) for one in (pipeline, plain))
         assert not np.array_equal(ours, theirs)
-        assert np.linalg.norm(ours - theirs) / np.linalg.norm(theirs) < 0.06
+        assert np.linalg.norm(ours - theirs) / np.linalg.norm(theirs) < 0.1
         assert pipeline.generate(request, seed=1).text == plain.generate(request, seed=1).text
 
 
