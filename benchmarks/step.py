@@ -13,7 +13,9 @@ Prints, for each length of the prompt,
 - outside: microseconds a token outside of the sessions' runs, of both. That of the pipeline is what
   the framework costs: from where `run_with_iobinding` of one session returns to where that of
   the next is called, the embeddings' and the decoder's, so with binding the mask, choosing the
-  token, its text, the stream and the scheduler. What `run_with_iobinding` does is ONNX Runtime's.
+  token, its text, the stream and the scheduler. What `run_with_iobinding` does is ONNX Runtime's;
+- median: the same of the median step of each reply, so without those in which the system gave the
+  processor to somebody else, and without the first after the prompt.
 
 PIPELINE is a folder as `triptych export` writes it, of a model with an embeddings graph; without
 it, `sketch`.
@@ -27,6 +29,7 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -148,10 +151,14 @@ class ByHand:
 
 @dataclass(frozen=True)
 class Side:
-    """Seconds a token of one side of a pair: in all, and outside of the sessions' runs."""
+    """Seconds a token of one side of a pair: in all, and outside of the sessions' runs.
+
+    median: outside, of the median step.
+    """
 
     whole: float
     outside: float
+    median: float
 
     @classmethod
     def of(cls, runs: Runs, decoder: Timed) -> Self:
@@ -161,7 +168,13 @@ class Side:
         count = sum(run[0] is decoder for run in steps)
         whole = runs[last][2] - runs[first][2]
         inside = sum(end - begin for _, begin, end in steps)
-        return cls(whole / count, (whole - inside) / count)
+        outside, waited = [], 0.0
+        for (_, _, before), (session, begin, _) in pairwise(runs[first : last + 1]):
+            waited += begin - before
+            if session is decoder:
+                outside.append(waited)
+                waited = 0.0
+        return cls(whole / count, (whole - inside) / count, statistics.median(outside))
 
 
 class Loops:
@@ -241,23 +254,26 @@ def main() -> None:
         stage.graph._session = Timed(stage.graph.session, runs)  # noqa: SLF001 - nobody else needs it
     room = max(args.contexts) + args.tokens + 1
     by_hand = ByHand(graphs["inputs_embeds"], graphs["logits"], room)
-    print("context   ours us  by hand   ratio  95 % interval   outside us  by hand")
+    print(
+        "context   ours us  by hand   ratio  95 % interval   outside us  by hand"
+        "   median us  by hand"
+    )
     for context in args.contexts:
         loops = Loops(pipe, by_hand, runs, context, args.tokens)
         loops.pair(ours_first=True)
         pairs = [loops.pair(ours_first=bool(index % 2)) for index in range(args.pairs)]
         low, high = interval([ours.whole / hand.whole for ours, hand in pairs])
         ratio = statistics.median(ours.whole / hand.whole for ours, hand in pairs)
-        whole, outside = (
+        whole, outside, middle = (
             [
                 1e6 * statistics.median(getattr(side, what) for side in sides)
                 for sides in zip(*pairs, strict=True)
             ]
-            for what in ("whole", "outside")
+            for what in ("whole", "outside", "median")
         )
         print(
             f"{context:7}{whole[0]:10.0f}{whole[1]:9.0f}{ratio:8.3f}  {low:.3f} - {high:.3f}"
-            f"{outside[0]:13.1f}{outside[1]:9.1f}",
+            f"{outside[0]:13.1f}{outside[1]:9.1f}{middle[0]:12.1f}{middle[1]:9.1f}",
             flush=True,
         )
 
