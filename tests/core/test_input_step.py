@@ -104,6 +104,44 @@ def test_a_stage_that_was_right_for_some_tokens_is_checked_for_the_next(wrong, m
     assert columns(sequence) == before
 
 
+@pytest.mark.parametrize("left", [(), ("weight",)])
+@pytest.mark.parametrize("foreign", [("more",), ("weight", "more")])
+def test_a_tensor_that_a_stage_leaves_out_is_missed_beside_those_of_other_libraries(left, foreign):
+    class Tensor:
+        """Another library's."""
+
+        def __init__(self, values):
+            self.values = values
+
+        def __dlpack__(self, **how):
+            return self.values.__dlpack__(**how)
+
+        def __dlpack_device__(self):
+            return self.values.__dlpack_device__()
+
+    def weigh(input_ids):
+        values = np.ones(len(input_ids))
+        written = {name: Tensor(values) if name in foreign else values for name in names}
+        return {name: written[name] for name in left} if input_ids[-1] == 9 else written
+
+    names = ("weight", "more")
+    stages = after_positions([IDS], [Port(name, "float64", ("S",)) for name in names], weigh)
+    reads = FakeStage(
+        [Port(name, "float64", ("B", "S")) for name in names],
+        [],
+        lambda weight, more: {},
+        when=When.SPAN,
+    )
+    pipeline = FakePipeline([*stages, ("read", reads)])
+    sequence = pipeline.sequence("1 2 3")
+    pipeline.forward(sequence)
+    sequence.append([4])
+    pipeline.forward(sequence)
+    sequence.append([9])
+    with pytest.raises(PluginError, match=r"wrote .*, but declares \['more', 'weight'\]"):
+        pipeline.forward(sequence)
+
+
 def test_a_stage_cannot_write_to_what_it_is_fed():
     def overwrite(input_ids):
         if len(input_ids) == 1:

@@ -53,7 +53,7 @@ class PreparedCall:
         given = run(
             self.wired, self._feeds(ports) if binding is None else self._over(ports, binding)
         )
-        if type(given) is not dict or len(given) != len(self._right):
+        if not self._right or type(given) is not dict or len(given) != len(self._right):
             return self._checked(given)
         written: dict[str, Array] = {}
         for name, port, shape, dtype in self._right:
@@ -88,16 +88,18 @@ class PreparedCall:
         return MappingProxyType(feeds)
 
     def _checked(self, given: Any) -> dict[str, Array]:
-        """What the stage gave, checked, and noted where it is right as it is."""
+        """What the stage gave, checked, and noted where all of it is right as it is."""
         self._right = []
         written = checked(self.wired, given)
         if self._check is not None:
             self._check(self.wired, written)
-        self._right = [
+        right = [
             (write.name, write.port.name, value.shape, value.dtype)
             for write in self.wired.writes
             if (value := written.get(write.port.name)) is not None and value is given[write.name]
         ]
+        if len(right) == len(written):
+            self._right = right
         return written
 
 
