@@ -20,6 +20,7 @@ def _pair(make):
         unit: str = "m"
         parts: tuple[str, ...] = dataclasses.field(default=(), repr=False)
         how: list[int] = dataclasses.field(default_factory=list, compare=False)
+        marks: list[int] = dataclasses.field(default_factory=list, hash=False, repr=False)
 
     @make
     class Tally:
@@ -40,6 +41,8 @@ def test_values_are_equal_and_hash_alike_by_the_fields_that_are_compared(classes
     assert size(1.0, how=[1]) == size(1.0, how=[2])
     assert hash(size(1.0, how=[1])) == hash(size(1.0, how=[2]))
     assert size(1.0) != size(1.0, parts=("a",))
+    assert size(1.0) != size(1.0, marks=[1])
+    assert hash(size(1.0)) == hash(size(1.0, marks=[1]))
     assert size(1.0) != (1.0, "m", (), [])
     assert tally(3) == tally(3) != tally(4)
     with pytest.raises(TypeError, match="unhashable"):
@@ -69,7 +72,8 @@ def test_values_are_copied_replaced_and_taken_apart(classes):
     one = size(1.0, how=[1])
     assert copy.deepcopy(one) == one
     assert dataclasses.replace(one, unit="s") == size(1.0, "s")
-    assert dataclasses.asdict(one) == {"number": 1.0, "unit": "m", "parts": (), "how": [1]}
+    taken = {"number": 1.0, "unit": "m", "parts": (), "how": [1], "marks": []}
+    assert dataclasses.asdict(one) == taken
     with pytest.raises(TypeError, match="number"):
         size()
 

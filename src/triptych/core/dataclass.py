@@ -50,7 +50,8 @@ def _equal(self: Any, other: object) -> Any:
 
 
 def _hash(self: Any) -> int:
-    return hash(_compared(self))
+    hashed = (one for one in _fields(self) if (one.compare if one.hash is None else one.hash))
+    return hash(tuple(getattr(self, one.name) for one in hashed))
 
 
 def _set_once(self: Any, name: str, given: Any) -> None:
