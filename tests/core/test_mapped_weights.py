@@ -1,5 +1,6 @@
 """Weights are read through a map that can be let go, and are those of the files."""
 
+import ctypes
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,17 @@ def test_pages_that_are_let_go_come_back_with_what_they_held(tmp_path):
     with mapped.read_once():
         assert mapped.views["w"].sum() == 7 * 2**24
     assert file_pages() - before < 2**21
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="locks as Linux does")
+def test_pages_that_are_locked_stay(tmp_path):
+    (tmp_path / "w.data").write_bytes(b"\x07" * 2**16)
+    mapped = MappedWeights(tmp_path, [StoredTensor("w", "uint8", (2**16,), "w.data")])
+    page = ctypes.c_void_p(mapped.views["w"].ctypes.data)
+    if ctypes.CDLL(None).mlock(page, 4096):
+        pytest.skip("may lock no memory here")
+    with mapped.read_once():
+        assert mapped.views["w"].sum() == 7 * 2**16
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,8 @@ class MappedWeights:
         """Unmap all pages. Who reads a view has them back."""
         if _LET_GO is not None:
             for pages in self._maps.values():
-                pages.madvise(_LET_GO)
+                with suppress(OSError):  # A process that locks its memory keeps them.
+                    pages.madvise(_LET_GO)
 
     @contextmanager
     def read_once(self) -> Iterator[None]:
