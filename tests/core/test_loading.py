@@ -2,9 +2,11 @@
 
 import hashlib
 import threading
+from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -105,3 +107,35 @@ def test_an_entry_that_onnxruntime_refuses_is_made_again(graph, tmp_path):
     again.load(Runtime())
     np.testing.assert_array_equal(answer(again), np.arange(1024) + 1)
     assert entry.read_bytes() == sound
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_graph_that_cannot_be_kept_is_not_written_at_each_start(
+    graph, tmp_path, monkeypatch, fails
+):
+    """As of fp16, whose weights become float32: too much for an entry, or for any one file."""
+    monkeypatch.setattr(graph_store, "_LARGEST_ENTRY", 1024)
+    writing = []
+    real = onnxruntime.InferenceSession
+
+    def opened(model, sess_options, **kwargs):
+        writing.append(bool(sess_options.optimized_model_filepath))
+        if fails and writing[-1]:
+            Path(sess_options.optimized_model_filepath).write_bytes(b"half")
+            raise ValueError("more than 2 GiB")
+        return real(model, sess_options=sess_options, **kwargs)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", opened)
+    converted = onnx.load(graph, load_external_data=False)
+    converted.graph.node[0].input[1] = "w32"
+    converted.graph.node.insert(0, helper.make_node("Abs", ["w"], ["w32"]))
+    onnx.save(converted, graph)
+    for _ in range(2):
+        made = Graph(graph)
+        made.load(Runtime())
+        np.testing.assert_array_equal(answer(made), np.arange(1024) + 1)
+    assert writing == ([True, False, False] if fails else [True, False])
+    Graph(graph).load(Runtime(on_demand=True))
+    assert len(writing) == (4 if fails else 3), "looked at before its first run, as others"
+    [entry] = (tmp_path / "cache" / "graphs").iterdir()
+    assert entry.stat().st_size == 32

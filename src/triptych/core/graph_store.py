@@ -23,6 +23,8 @@ MOST_BYTES = 256 * 2**20
 """What all entries may take; those that were not used for longest go first."""
 _LARGEST_ENTRY = 32 * 2**20
 """A graph with more in it has weights that were converted; reading them twice saves nothing."""
+NOT_KEPT = b""
+"""The content of an entry for such a graph, which is then not written again at each start."""
 LEAST_WEIGHTS = 64 * 2**20
 """Graphs with less beside them open in less time than an entry takes to be checked."""
 
@@ -38,7 +40,7 @@ class StoreError(Exception):
 
 @dataclass(frozen=True)
 class Stored:
-    """The place of one graph. content: what is there, if it is whole."""
+    """The place of one graph. content: what is there, if it is whole; perhaps `NOT_KEPT`."""
 
     store: GraphStore
     path: Path
@@ -53,7 +55,8 @@ class Stored:
     def writing(self) -> Iterator[Path | None]:
         """A file to write the graph to, which becomes the entry when the block ends well.
 
-        None where there can be none. Whatever goes wrong with the file is no error.
+        None where there can be none. A file that is left empty, or too large, makes the entry
+        `NOT_KEPT`. Whatever goes wrong with the file is no error.
         """
         target = self.store.temporary()
         try:
@@ -143,10 +146,8 @@ class GraphStore:
     def keep(self, made: Path, path: Path) -> None:
         """Put what was written to `made` at `path`, at once or not at all, with its digest."""
         with suppress(OSError):
-            size = made.stat().st_size
-            if not 0 < size <= min(_LARGEST_ENTRY, self.most_bytes):
-                return
-            content = made.read_bytes()
+            fits = made.stat().st_size <= min(_LARGEST_ENTRY, self.most_bytes)
+            content = made.read_bytes() if fits else NOT_KEPT
             made.write_bytes(hashlib.sha256(content).digest() + content)
             made.replace(path)
             self._shrink()

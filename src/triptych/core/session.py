@@ -13,7 +13,7 @@ from typing import Any
 from triptych.core.errors import TriptychError
 from triptych.core.graph_cut import cut_outputs
 from triptych.core.graph_header import StoredTensor
-from triptych.core.graph_store import GraphStore
+from triptych.core.graph_store import NOT_KEPT, GraphStore
 from triptych.core.mapped_weights import MappedWeights
 from triptych.core.stages import Runtime
 
@@ -65,10 +65,9 @@ def open_session(
 
     weights: the names of its data files. stored: what is known to be in them; where the CPU
     computes, it is read through a map of ours, and no page of it stays in memory.
-    without: outputs that are not computed; such a graph has
-    no place in the store. The form that ONNX Runtime gives a large graph is
-    taken from the store, or put there, if only the CPU computes: other providers compile what
-    no file holds.
+    without: outputs that are not computed; such a graph has no place in the store.
+    The form that ONNX Runtime gives a large graph is taken from the store, or put there, if only
+    the CPU computes: other providers compile what no file holds.
     """
     mapped = _mapped(path, weights, runtime, stored)
     if mapped is None:
@@ -85,7 +84,7 @@ def check_session(path: Path, weights: Iterable[str], runtime: Runtime) -> None:
     """
     providers = _full_names(runtime.providers)
     stored = _stored(path, weights, runtime, providers)
-    if stored is None or stored.content is None:
+    if stored is None or not stored.content:
         _open(path, weights, runtime, packed=False)
 
 
@@ -223,7 +222,7 @@ def _open(
         except Exception as cause:
             raise GraphError(f"{path}: ONNX Runtime cannot load it: {cause}") from cause
     stored = _stored(path, weights, runtime, providers)
-    if stored is not None and stored.content is not None:
+    if stored is not None and stored.content:
         try:
             level = options.graph_optimization_level
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -233,7 +232,7 @@ def _open(
             options.graph_optimization_level = level
             stored.discard()
     try:
-        if stored is None:
+        if stored is None or stored.content == NOT_KEPT:
             return session(str(path))
         with stored.writing() as target:
             if target is not None:
@@ -242,6 +241,8 @@ def _open(
                 with suppress(Exception):
                     return session(str(path))
                 options.optimized_model_filepath = ""
+                with suppress(OSError):
+                    target.write_bytes(NOT_KEPT)
             return session(str(path))
     except Exception as cause:  # onnxruntime's own exceptions share no base class
         raise GraphError(f"{path}: ONNX Runtime cannot load it: {cause}") from cause
