@@ -120,6 +120,15 @@ def test_nothing_is_noted_where_nothing_is_to_be_kept(file, graph, opened, monke
     assert opened == [("double", False)] * 4
 
 
+def test_nothing_is_noted_beside_a_graph_with_a_pool_of_its_own(file, graph, opened, tmp_path):
+    other = written(tmp_path / "other.onnx", "Add")
+    for _ in range(2):
+        with HeadStart(file):
+            Graph(graph).load(Runtime(pool="own"))
+            Graph(other).load(Runtime())
+    assert opened == [("double", False), ("other", False)] * 2
+
+
 def test_a_damaged_note_is_no_error(file, graph, opened, tmp_path):
     start(file, graph)
     [note] = (tmp_path / "cache" / "graphs" / "starts").iterdir()

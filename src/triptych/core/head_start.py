@@ -80,14 +80,15 @@ class HeadStart:
         self._notes = usual and GraphStore(usual.folder.with_name(NOTES), MOST_BYTES)
         self._known: tuple[Opening, ...] = ()
         self._asked: list[Opening] = []
+        self._may_note = True
         self._ready: dict[Opening, threading.Event] = {}
         self._sessions: dict[Opening, Any] = {}
 
     def __enter__(self) -> Self:
-        HeadStart.current = self
         self._known = self._read()
         if self._known:
             self._begin()
+        HeadStart.current = self
         return self
 
     def __exit__(
@@ -98,8 +99,9 @@ class HeadStart:
     ) -> None:
         HeadStart.current = None
         self._sessions.clear()
-        if error is None and set(self._asked) != set(self._known):
-            self._write()
+        asked = tuple(dict.fromkeys(self._asked)) if self._may_note else ()
+        if error is None and set(asked) != set(self._known):
+            self._write(asked)
 
     def _begin(self) -> None:
         # Held by Python's lock, and by nothing that could be imported halfway in the thread.
@@ -108,6 +110,13 @@ class HeadStart:
         share_heap()
         self._ready = {opening: threading.Event() for opening in self._known}
         threading.Thread(target=self._open, name=THREAD, daemon=True).start()
+
+    def refuse(self) -> None:
+        """Leave no note, for a graph that wants a pool of its own.
+
+        What is opened ahead makes that of the process, after which there are no others.
+        """
+        self._may_note = False
 
     def take(self, opening: Opening) -> Any:
         """The session that was opened ahead; None if there is none."""
@@ -149,14 +158,13 @@ class HeadStart:
         states = [file.stat() for file in (self._file, *(Path(one.path) for one in openings))]
         return [[state.st_size, state.st_mtime_ns] for state in states]
 
-    def _write(self) -> None:
+    def _write(self, asked: tuple[Opening, ...]) -> None:
         if self._notes is None:
             return
         made = self._notes.temporary()
         if made is None:
             return
         with suppress(OSError):
-            asked = tuple(dict.fromkeys(self._asked))
             note = {"files": self._states(asked), "graphs": [asdict(one) for one in asked]}
             made.write_text(json.dumps(note), encoding="utf-8")
             self._notes.keep(made, self._place(self._notes))
@@ -174,8 +182,11 @@ def open_graph(
 ) -> Any:
     """`open_session`, or the session that a head start has opened so."""
     start = HeadStart.current
-    opening = None if start is None else Opening.of(path, weights, runtime, without)
-    early = None if start is None or opening is None else start.take(opening)
-    if early is not None:
-        return early
+    if start is not None:
+        if runtime.pool == "own":
+            start.refuse()
+        opening = Opening.of(path, weights, runtime, without)
+        early = None if opening is None else start.take(opening)
+        if early is not None:
+            return early
     return open_session(path, weights, runtime, stored=stored, without=without)
