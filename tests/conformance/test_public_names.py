@@ -22,7 +22,7 @@ def imported_by(*arguments):
     """The top-level packages that a fresh interpreter has loaded after running something."""
     listing = (
         "import atexit, json, sys; atexit.register(lambda: print(json.dumps(sorted("
-        "{name.partition('.')[0] for name in sys.modules})), file=sys.__stderr__)); "
+        "{name for name in sys.modules if '.' not in name})), file=sys.__stderr__)); "
     )
     done = subprocess.run(
         [sys.executable, "-c", listing + arguments[0], *arguments[1:]],

@@ -23,7 +23,7 @@ from triptych.core.dataclass import dataclass
 from triptych.core.graph_header import StoredTensor
 from triptych.core.graph_store import SUFFIX, GraphStore
 from triptych.core.memory import share_heap
-from triptych.core.session import is_large, open_session
+from triptych.core.session import import_runtime, is_large, open_session
 from triptych.core.stages import Runtime
 
 NOTES = "starts"
@@ -104,9 +104,8 @@ class HeadStart:
             self._write(asked)
 
     def _begin(self) -> None:
-        # Held by Python's lock, and by nothing that could be imported halfway in the thread.
-        import onnxruntime  # noqa: F401
-
+        # Not in the thread: it would wait for Python's lock.
+        import_runtime()
         share_heap()
         self._ready = {opening: threading.Event() for opening in self._known}
         threading.Thread(target=self._open, name=THREAD, daemon=True).start()

@@ -94,6 +94,11 @@ def is_large(path: Path, weights: Iterable[str]) -> bool:
     return sum(file.stat().st_size for file in files if file.exists()) > _LEAST_ON_DEMAND
 
 
+def import_runtime() -> None:
+    """Import ONNX Runtime, which the first session would otherwise wait for."""
+    import onnxruntime  # noqa: F401
+
+
 def available_providers() -> list[str]:
     """The short (where there is one) names of the providers of the installed ONNX Runtime."""
     import onnxruntime
