@@ -1,11 +1,13 @@
 """What a start opened is opened at once by the next one; what has changed is not."""
 
+import hashlib
+import os
 import threading
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from triptych.cli.opening import Changes
 from triptych.core import head_start
@@ -43,11 +45,15 @@ def opened(monkeypatch):
     return calls
 
 
-def written(path, operator):
+def written(path, operator, data=None):
+    """A graph of x and x; with data, of x and a weight that is in that file."""
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xy")
-    made = helper.make_graph([helper.make_node(operator, ["x", "x"], ["y"])], "g", [x], [y])
-    opset = helper.make_opsetid("", 20)
-    onnx.save(helper.make_model(made, opset_imports=[opset], ir_version=10), path)
+    weight = [numpy_helper.from_array(np.ones(2, np.float32), "w")] if data else []
+    node = helper.make_node(operator, ["x", "w" if data else "x"], ["y"])
+    made = helper.make_graph([node], "g", [x], [y], weight)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    outside = {"save_as_external_data": True, "location": data, "size_threshold": 0}
+    onnx.save(model, path, **(outside if data else {}))
     return path
 
 
@@ -66,11 +72,15 @@ def test_the_second_start_opens_it_ahead_and_once(file, graph, opened):
     assert opened == [("double", False), ("double", True)]
 
 
-@pytest.mark.parametrize("changed", ["file", "graph"])
+@pytest.mark.parametrize("changed", ["file", "file, with its times", "graph"])
 def test_what_has_changed_is_not_opened_ahead(file, graph, opened, changed):
+    os.utime(file, ns=(0, 0))
     start(file, graph)
     if changed == "file":
         file.write_text("format: 1\n")
+    elif changed == "file, with its times":
+        file.write_text("format: 2")
+        os.utime(file, ns=(0, 0))
     else:
         written(graph, "Sum")
     start(file, graph)
@@ -135,6 +145,41 @@ def test_a_damaged_note_is_no_error(file, graph, opened, tmp_path):
     note.write_bytes(b"{")
     start(file, graph)
     assert opened == [("double", False)] * 2
+
+
+@pytest.mark.parametrize(
+    "graphs",
+    [
+        '[{"path": "g", "weights": [["x"]], "threads": null, "without": []}]',
+        '[{"path": "g", "weights": "x", "threads": null, "without": []}]',
+        '[{"path": "g", "weights": [], "threads": [1], "without": []}]',
+        '[{"path": "g", "weights": [], "threads": "x", "without": []}]',
+        '[{"path": 3, "weights": [], "threads": null, "without": []}]',
+        '[{"path": "g"}]',
+        "[3]",
+        "[" * 100_000,
+    ],
+)
+def test_a_note_that_says_something_else_is_no_error(file, graph, opened, tmp_path, graphs):
+    start(file, graph)
+    [note] = (tmp_path / "cache" / "graphs" / "starts").iterdir()
+    content = f'{{"files": [], "graphs": {graphs}}}'.encode()
+    note.write_bytes(hashlib.sha256(content).digest() + content)
+    start(file, graph)
+    assert opened == [("double", False)] * 2
+
+
+def test_a_graph_whose_data_file_has_changed_is_not_opened_ahead(file, tmp_path, opened):
+    graph = written(tmp_path / "added.onnx", "Add", data="data.bin")
+    for _ in range(2):
+        with HeadStart(file):
+            Graph(graph).load(Runtime())
+    assert opened == [("added", False), ("added", True)]
+    opened.clear()
+    (tmp_path / "data.bin").write_bytes(bytes(4096))
+    with HeadStart(file):
+        Graph(graph).load(Runtime())
+    assert opened == [("added", False)]
 
 
 def test_the_command_line_has_one_where_no_flag_changes_the_pipeline(

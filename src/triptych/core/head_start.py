@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -57,6 +57,24 @@ class Opening:
         if not (plain and runtime.graph_cache) or is_large(path, weights):
             return None
         return cls(str(path), tuple(sorted(weights)), runtime.threads, tuple(sorted(without)))
+
+    @classmethod
+    def noted(cls, path: Any, weights: Any, threads: Any, without: Any) -> Opening:
+        """What a note says, which may have been written by anybody. Raises ValueError."""
+        names = [weights, without]
+        sound = all(
+            isinstance(given, list) and all(isinstance(name, str) for name in given)
+            for given in names
+        )
+        counted = threads is None or (type(threads) is int and threads > 0)
+        if not (sound and counted and isinstance(path, str)):
+            raise ValueError("no note of a graph")
+        return cls(path, tuple(weights), threads, tuple(without))
+
+    def files(self) -> Iterator[Path]:
+        """The graph and its data files."""
+        graph = Path(self.path)
+        yield from (graph, *(graph.parent / name for name in self.weights))
 
     def open(self) -> Any:
         """The session. Raises GraphError and SessionError."""
@@ -144,18 +162,18 @@ class HeadStart:
             return ()
         try:
             note = json.loads(content)
-            known = tuple(
-                Opening(one["path"], tuple(one["weights"]), one["threads"], tuple(one["without"]))
-                for one in note["graphs"]
-            )
+            known = tuple(Opening.noted(**one) for one in note["graphs"])
             return known if note["files"] == self._states(known) else ()
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ()
 
     def _states(self, openings: Iterable[Opening]) -> list[list[int]]:
-        """What tells a version of the file and of each graph from another one."""
-        states = [file.stat() for file in (self._file, *(Path(one.path) for one in openings))]
-        return [[state.st_size, state.st_mtime_ns] for state in states]
+        """What tells a version of the file, and of each graph with its data, from another one."""
+        files = (self._file, *(file for one in openings for file in one.files()))
+        return [
+            [state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+            for state in (file.stat() for file in files)
+        ]
 
     def _write(self, asked: tuple[Opening, ...]) -> None:
         if self._notes is None:
