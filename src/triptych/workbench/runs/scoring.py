@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from triptych.core.config.part import Part
@@ -29,10 +29,12 @@ class Scoring:
     """Asks each metric by itself: one that fails loses its own scores and no other's.
 
     needs_base: whether a metric compares with what the base arm said.
+    Raises PluginError for a metric that declares what it cannot.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._metrics: list[tuple[str, Metric]] = [(part.label, part.make()) for part in parts]
+        self._lower = {label: _lower_is_better(label, metric) for label, metric in self._metrics}
         self._names: dict[str, set[str]] = {}
         self.needs_base = any(_needs_base(metric) for _, metric in self._metrics)
 
@@ -63,7 +65,7 @@ class Scoring:
             except Exception as error:  # noqa: BLE001 - one metric must not end the others
                 errors.append(f"{label}: {words_of(error)}")
                 continue
-            lower = getattr(metric, "lower_is_better", ())
+            lower = self._lower[label]
             for place, (name, value) in enumerate(given.items(), MOST * number):
                 kind = ScoreKind(name, label, _measures(metric), name in lower)
                 scores.append(Score(kind, place, float(value)))
@@ -93,6 +95,16 @@ def _asked(
 
 def _needs_base(metric: Metric) -> bool:
     return bool(getattr(metric, "needs_base", False))
+
+
+def _lower_is_better(label: str, metric: Metric) -> frozenset[str]:
+    names = getattr(metric, "lower_is_better", ())
+    several = isinstance(names, Collection) and not isinstance(names, str)
+    if not (several and all(isinstance(name, str) for name in names)):
+        raise PluginError(
+            f"metric {label}: lower_is_better is {names!r}; it is a tuple of the names of scores"
+        )
+    return frozenset(names)
 
 
 def _measures(metric: Metric) -> Measures:
