@@ -15,7 +15,7 @@ def scoring(lower_is_better):
 
 @pytest.mark.parametrize("said", [False, "seconds", 3, [1]])
 def test_what_names_no_scores_is_told_with_the_metric_and_the_remedy(said):
-    with pytest.raises(PluginError, match="metric local/bad: lower_is_better is .* a tuple of"):
+    with pytest.raises(PluginError, match=r"metric local/bad: lower_is_better is .* a tuple of"):
         scoring(said)
 
 
