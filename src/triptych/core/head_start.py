@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from triptych.core.dataclass import dataclass
 from triptych.core.graph_header import StoredTensor
-from triptych.core.graph_store import SUFFIX, GraphStore
+from triptych.core.graph_store import SUFFIX, GraphStore, version_of
 from triptych.core.memory import share_heap
 from triptych.core.session import import_runtime, is_large, open_session
 from triptych.core.stages import Runtime
@@ -170,10 +170,7 @@ class HeadStart:
     def _states(self, openings: Iterable[Opening]) -> list[list[int]]:
         """What tells a version of the file, and of each graph with its data, from another one."""
         files = (self._file, *(file for one in openings for file in one.files()))
-        return [
-            [state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
-            for state in (file.stat() for file in files)
-        ]
+        return [version_of(file.stat()) for file in files]
 
     def _write(self, asked: tuple[Opening, ...]) -> None:
         if self._notes is None:
