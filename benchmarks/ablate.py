@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from triptych import Component, Item, Request, Settings, hookimpl
-from triptych.core import graph, shared
+from triptych.core import head_start, shared
 from triptych.core.media_stages import MediaStages
 from triptych.workbench.engines.local import LocalEngine
 from triptych.workbench.runs.ablation import Ablation
@@ -96,7 +96,7 @@ def counting() -> Iterator[Count]:
     count = Count()
     compute, open_alone, open_shared = (
         MediaStages._computed,  # noqa: SLF001 - what is counted is inside
-        graph.open_session,
+        head_start.open_session,
         shared.open_session,
     )
 
@@ -109,12 +109,12 @@ def counting() -> Iterator[Count]:
         return open_alone(*given, **options)
 
     MediaStages._computed = computed  # noqa: SLF001 - what is counted is inside
-    graph.open_session = shared.open_session = opened
+    head_start.open_session = shared.open_session = opened
     try:
         yield count
     finally:
         MediaStages._computed = compute  # noqa: SLF001 - as it was
-        graph.open_session, shared.open_session = open_alone, open_shared
+        head_start.open_session, shared.open_session = open_alone, open_shared
 
 
 def answers(asked: Ablation) -> tuple[float, Count, dict[tuple[Any, ...], str | None]]:
