@@ -95,6 +95,7 @@ def test_the_second_start_takes_the_optimised_graph_to_the_same_bits(graph, tmp_
     second.load(Runtime())
     without.load(Runtime(graph_cache=False))
     np.testing.assert_array_equal(answer(second), answer(without))
+    assert second._session._model_bytes is None, "megabytes that nobody reads again"
 
 
 def test_an_entry_that_onnxruntime_refuses_is_made_again(graph, tmp_path):

@@ -218,6 +218,8 @@ def _open(
             providers,
         )
         opened.weights_given = given  # It reads them as long as it lives.
+        # Kept for a fallback that is off; of an entry of the store these are megabytes.
+        opened._model_bytes = None  # noqa: SLF001
         return opened
 
     if without:
