@@ -11,11 +11,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from triptych.core.graph import Graph
+from triptych.core.graph_errors import GraphError, SessionError
 from triptych.core.graph_header import GraphFileError
 from triptych.core.onnx_stage import OnnxStage
 from triptych.core.ports import When
-from triptych.core.session import GraphError, SessionError, available_providers, cpu_threads
+from triptych.core.providers import available_providers
 from triptych.core.stages import Runtime
+from triptych.core.thread_pool import cpu_threads
 from triptych.plugins.caches.full import Full
 
 

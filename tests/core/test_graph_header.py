@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from triptych.core.graph_header import DTYPES, GraphFileError, StoredTensor, read_header
+from triptych.core.graph_header import DTYPES, ExternalTensor, GraphFileError, read_header
 from triptych.core.ports import Port
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8)
@@ -460,4 +460,6 @@ def test_weights_in_data_files_are_told_with_their_places(tmp_path):
     made = graph([node], [value("default")], [value("y")], [inside, outside, default])
     header = read_header(save(tmp_path, made))
     # A weight that may be given as an input is no constant.
-    assert header.stored == (StoredTensor("outside", "float32", (2,), "w.bin", **entries),)
+    assert header.external_tensors == (
+        ExternalTensor("outside", "float32", (2,), "w.bin", **entries),
+    )

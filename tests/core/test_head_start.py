@@ -10,10 +10,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from triptych.cli.opening import Changes
-from triptych.core import head_start
+from triptych.core import head_start as module
 from triptych.core.graph import Graph
-from triptych.core.head_start import HeadStart
-from triptych.core.session import GraphError
+from triptych.core.graph_errors import GraphError
+from triptych.core.head_start import HeadStart, head_start
 from triptych.core.stages import Runtime
 
 
@@ -35,13 +35,13 @@ def graph(tmp_path):
 def opened(monkeypatch):
     """The names of the graphs that were opened, and whether that was ahead."""
     calls = []
-    real = head_start.open_session
+    real = module.open_session
 
-    def open_session(path, *args, **kwargs):
-        calls.append((path.stem, threading.current_thread().name == head_start.THREAD))
-        return real(path, *args, **kwargs)
+    def open_session(files, *args, **kwargs):
+        calls.append((files.graph.stem, threading.current_thread().name == module.THREAD))
+        return real(files, *args, **kwargs)
 
-    monkeypatch.setattr(head_start, "open_session", open_session)
+    monkeypatch.setattr(module, "open_session", open_session)
     return calls
 
 
@@ -58,7 +58,7 @@ def written(path, operator, data=None):
 
 
 def start(file, *graphs, runtime=None):
-    with HeadStart(file):
+    with head_start(file):
         for graph in graphs:
             made = Graph(graph)
             made.load(runtime or Runtime())
@@ -100,17 +100,17 @@ def test_what_is_asked_for_otherwise_is_opened_in_its_turn_and_noted(file, graph
 def test_what_fails_ahead_is_told_where_it_is_asked_for(file, graph, monkeypatch):
     start(file, graph)
 
-    def refuses(path, *_, **__):
-        raise GraphError(f"{path.name} is broken")
+    def refuses(files, *_, **__):
+        raise GraphError(f"{files.graph.name} is broken")
 
-    monkeypatch.setattr(head_start, "open_session", refuses)
+    monkeypatch.setattr(module, "open_session", refuses)
     with pytest.raises(GraphError, match=r"double.onnx is broken"):
         start(file, graph)
 
 
 def test_a_start_that_fails_leaves_no_note(file, graph, opened):
     def fails():
-        with HeadStart(file):
+        with head_start(file):
             Graph(graph).load(Runtime())
             raise ZeroDivisionError
 
@@ -133,7 +133,7 @@ def test_nothing_is_noted_where_nothing_is_to_be_kept(file, graph, opened, monke
 def test_nothing_is_noted_beside_a_graph_with_a_pool_of_its_own(file, graph, opened, tmp_path):
     other = written(tmp_path / "other.onnx", "Add")
     for _ in range(2):
-        with HeadStart(file):
+        with head_start(file):
             Graph(graph).load(Runtime(pool="own"))
             Graph(other).load(Runtime())
     assert opened == [("double", False), ("other", False)] * 2
@@ -150,11 +150,11 @@ def test_a_damaged_note_is_no_error(file, graph, opened, tmp_path):
 @pytest.mark.parametrize(
     "graphs",
     [
-        '[{"path": "g", "weights": [["x"]], "threads": null, "without": []}]',
-        '[{"path": "g", "weights": "x", "threads": null, "without": []}]',
-        '[{"path": "g", "weights": [], "threads": [1], "without": []}]',
-        '[{"path": "g", "weights": [], "threads": "x", "without": []}]',
-        '[{"path": 3, "weights": [], "threads": null, "without": []}]',
+        '[{"path": "g", "data": [["x"]], "threads": null, "without": []}]',
+        '[{"path": "g", "data": "x", "threads": null, "without": []}]',
+        '[{"path": "g", "data": [], "threads": [1], "without": []}]',
+        '[{"path": "g", "data": [], "threads": "x", "without": []}]',
+        '[{"path": 3, "data": [], "threads": null, "without": []}]',
         '[{"path": "g"}]',
         "[3]",
         "[" * 100_000,
@@ -172,12 +172,12 @@ def test_a_note_that_says_something_else_is_no_error(file, graph, opened, tmp_pa
 def test_a_graph_whose_data_file_has_changed_is_not_opened_ahead(file, tmp_path, opened):
     graph = written(tmp_path / "added.onnx", "Add", data="data.bin")
     for _ in range(2):
-        with HeadStart(file):
+        with head_start(file):
             Graph(graph).load(Runtime())
     assert opened == [("added", False), ("added", True)]
     opened.clear()
     (tmp_path / "data.bin").write_bytes(bytes(4096))
-    with HeadStart(file):
+    with head_start(file):
         Graph(graph).load(Runtime())
     assert opened == [("added", False)]
 

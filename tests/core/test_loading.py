@@ -10,11 +10,11 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from triptych.core import graph_store, session
+from triptych.core import graph_files, kept_graph
 from triptych.core.config.errors import ConfigError, Where
 from triptych.core.graph import Graph
+from triptych.core.graph_errors import GraphError
 from triptych.core.loading import begin_loading, finish_loading
-from triptych.core.session import GraphError
 from triptych.core.stages import Runtime
 
 
@@ -53,8 +53,8 @@ def test_the_first_stage_that_fails_is_told():
 @pytest.fixture
 def graph(tmp_path, monkeypatch):
     """y = x + w with w in a data file, that counts as large."""
-    monkeypatch.setattr(graph_store, "LEAST_WEIGHTS", 8)
-    monkeypatch.setattr(session, "_LEAST_ON_DEMAND", 8)
+    monkeypatch.setattr(kept_graph, "LEAST_WEIGHTS", 8)
+    monkeypatch.setattr(graph_files, "LARGE", 8)
     monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path / "cache"))
     return written(tmp_path / "add.onnx", "Add")
 
@@ -115,7 +115,7 @@ def test_a_graph_that_cannot_be_kept_is_not_written_at_each_start(
     graph, tmp_path, monkeypatch, fails
 ):
     """As of fp16, whose weights become float32: too much for an entry, or for any one file."""
-    monkeypatch.setattr(graph_store, "_LARGEST_ENTRY", 1024)
+    monkeypatch.setattr(kept_graph, "LARGEST", 1024)
     writing = []
     real = onnxruntime.InferenceSession
 

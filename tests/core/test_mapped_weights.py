@@ -8,9 +8,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from triptych.core import graph_files
 from triptych.core import session as sessions
 from triptych.core.graph import Graph
-from triptych.core.graph_header import StoredTensor, read_header
+from triptych.core.graph_header import ExternalTensor, read_header
 from triptych.core.mapped_weights import MappedWeights
 from triptych.core.stages import Runtime
 
@@ -49,7 +50,7 @@ def weight():
 
 def test_views_are_the_values_and_cannot_be_written_to(tmp_path, weight):
     header = read_header(product(tmp_path, weight))
-    views = MappedWeights(tmp_path, header.stored).views
+    views = MappedWeights(tmp_path, header.external_tensors).views
     assert set(views) == {"weight", "shift"}
     np.testing.assert_array_equal(views["weight"], weight)
     with pytest.raises(ValueError, match="read-only"):
@@ -60,7 +61,7 @@ def test_views_are_the_values_and_cannot_be_written_to(tmp_path, weight):
 @pytest.mark.skipif(not STATUS.exists(), reason="needs Linux to tell")
 def test_pages_that_are_let_go_come_back_with_what_they_held(tmp_path):
     (tmp_path / "w.data").write_bytes(b"\x07" * 2**24)
-    mapped = MappedWeights(tmp_path, [StoredTensor("w", "uint8", (2**24,), "w.data")])
+    mapped = MappedWeights(tmp_path, [ExternalTensor("w", "uint8", (2**24,), "w.data")])
     before = file_pages()
     assert mapped.views["w"].sum() == 7 * 2**24
     assert file_pages() - before > 2**23
@@ -74,7 +75,7 @@ def test_pages_that_are_let_go_come_back_with_what_they_held(tmp_path):
 @pytest.mark.skipif(not STATUS.exists(), reason="locks as Linux does")
 def test_pages_that_are_locked_stay(tmp_path):
     (tmp_path / "w.data").write_bytes(b"\x07" * 2**16)
-    mapped = MappedWeights(tmp_path, [StoredTensor("w", "uint8", (2**16,), "w.data")])
+    mapped = MappedWeights(tmp_path, [ExternalTensor("w", "uint8", (2**16,), "w.data")])
     page = ctypes.c_void_p(mapped.views["w"].ctypes.data)
     if ctypes.CDLL(None).mlock(page, 4096):
         pytest.skip("may lock no memory here")
@@ -85,14 +86,14 @@ def test_pages_that_are_locked_stay(tmp_path):
 @pytest.mark.parametrize(
     "odd",
     [
-        StoredTensor("w", "bfloat16", (4,), "w.data"),
-        StoredTensor("w", "unknown", (4,), "w.data"),
-        StoredTensor("w", "float32", (4,), "w.data", offset="32"),
-        StoredTensor("w", "float32", (4,), "w.data", offset="-64"),
-        StoredTensor("w", "float32", (4,), "w.data", offset="4096"),
-        StoredTensor("w", "float32", (4,), "w.data", length="15"),
-        StoredTensor("w", "float32", (0,), "w.data"),
-        StoredTensor("w", "float32", (2**62, 2**62), "w.data"),
+        ExternalTensor("w", "bfloat16", (4,), "w.data"),
+        ExternalTensor("w", "unknown", (4,), "w.data"),
+        ExternalTensor("w", "float32", (4,), "w.data", offset="32"),
+        ExternalTensor("w", "float32", (4,), "w.data", offset="-64"),
+        ExternalTensor("w", "float32", (4,), "w.data", offset="4096"),
+        ExternalTensor("w", "float32", (4,), "w.data", length="15"),
+        ExternalTensor("w", "float32", (0,), "w.data"),
+        ExternalTensor("w", "float32", (2**62, 2**62), "w.data"),
     ],
 )
 def test_what_a_file_does_not_hold_as_it_is_used_is_left_to_onnxruntime(tmp_path, odd):
@@ -116,7 +117,7 @@ def test_a_large_graph_computes_with_its_map_and_a_small_one_without(tmp_path, w
 
     small = answer()
     assert given == []
-    monkeypatch.setattr(sessions, "_LEAST_ON_DEMAND", 0)
+    monkeypatch.setattr(graph_files, "LARGE", 0)
     large = answer()
     assert [set(mapped.views) for mapped in given] == [{"weight", "shift"}]
     np.testing.assert_array_equal(small, large)

@@ -123,7 +123,7 @@ def _versions() -> list[Finding]:
 
 def _providers() -> Finding:
     try:
-        from triptych.core.session import available_providers
+        from triptych.core.providers import available_providers
 
         found = available_providers()
         text = ", ".join(found)
@@ -139,7 +139,7 @@ def _providers() -> Finding:
 
 def _threads() -> Finding:
     """Asked after the model: only then there is a pool."""
-    from triptych.core.session import ThreadPool, cpu_threads
+    from triptych.core.thread_pool import ThreadPool, cpu_threads
 
     text = f"{cpu_threads()} (what 'threads: auto' means here); "
     if ThreadPool.size:
@@ -150,18 +150,19 @@ def _threads() -> Finding:
 
 
 def _graph_cache() -> Finding:
-    from triptych.core.graph_store import MOST_BYTES, VARIABLE, GraphStore, StoreError
+    from triptych.core.kept_files import VARIABLE, KeptFilesError
+    from triptych.core.kept_graph import kept_graphs
 
-    store = GraphStore.usual()
-    if store is None:
+    kept = kept_graphs()
+    if kept is None:
         return Finding("graph cache", "note", f"off ({VARIABLE})")
     try:
-        store.prepare()
-    except StoreError as error:
+        kept.prepare()
+    except KeptFilesError as error:
         return Finding("graph cache", "note", f"not used, starts take longer: {error}")
-    entries = store.entries()
-    size = sum(state.st_size for _, state in entries)
-    text = f"{len(entries)} graphs, {size / 2**20:.1f} of {MOST_BYTES >> 20} MiB, in {store.folder}"
+    files = kept.files()
+    size = sum(state.st_size for _, state in files) / 2**20
+    text = f"{len(files)} graphs, {size:.1f} of {kept.most_bytes >> 20} MiB, in {kept.folder}"
     return Finding("graph cache", "ok", text)
 
 

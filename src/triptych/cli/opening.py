@@ -115,7 +115,7 @@ class Changes:
         """
         from triptych.core.config.errors import ConfigError
         from triptych.core.config.locate import locate
-        from triptych.core.head_start import HeadStart
+        from triptych.core.head_start import head_start
 
         file = None
         with suppress(ConfigError):
@@ -123,7 +123,7 @@ class Changes:
         if file is None:
             yield
             return
-        with HeadStart(file):
+        with head_start(file):
             yield
 
 

@@ -11,10 +11,13 @@ from typing import Any
 
 from triptych.core.device import DEVICES, Device
 from triptych.core.graph_binding import GraphBinding, Output
+from triptych.core.graph_errors import GraphError
+from triptych.core.graph_files import GraphFiles
 from triptych.core.graph_header import read_header
 from triptych.core.head_start import open_graph
 from triptych.core.ports import Array, Port
-from triptych.core.session import PROVIDERS, GraphError, check_session, is_large
+from triptych.core.providers import PROVIDERS
+from triptych.core.session import check_session
 from triptych.core.stages import Runtime
 
 _NOT_IN_PLACE: Mapping[str, str] = {}
@@ -38,8 +41,7 @@ class Graph:
         )
         self.place: Device | None = None
         self._kept: frozenset[str] = frozenset()
-        self._weights = header.external
-        self._stored = header.stored
+        self._files = GraphFiles(path, tuple(sorted(header.external)), header.external_tensors)
         self._runtime = Runtime()
         self.prompt_tokens = header.prompt_tokens
         self._unwanted = header.on_demand & {port.name for port in header.outputs}
@@ -77,8 +79,8 @@ class Graph:
         its first run.
         """
         self._runtime = runtime
-        if runtime.on_demand and is_large(self.path, self._weights):
-            check_session(self.path, self._weights, runtime)
+        if runtime.on_demand and self._files.is_large():
+            check_session(self._files, runtime)
             first = runtime.providers[0]
             self.place = DEVICES.get(PROVIDERS.get(first, first))
         else:
@@ -102,13 +104,7 @@ class Graph:
                 if self._session is None:
                     shared = self._runtime.shared
                     opened = open_graph if shared is None else shared.session
-                    self._session = opened(
-                        self.path,
-                        self._weights,
-                        self._runtime,
-                        stored=self._stored,
-                        without=self._unwanted,
-                    )
+                    self._session = opened(self._files, self._runtime, without=self._unwanted)
         return self._session
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:

@@ -65,7 +65,7 @@ class GraphFileError(TriptychError):
 
 
 @dataclass(frozen=True)
-class StoredTensor:
+class ExternalTensor:
     """A weight and where it is: `location` is a data file beside the graph, or "" for the graph.
 
     offset, length: bytes in that file, as they are written; "" where they are not.
@@ -84,8 +84,9 @@ class GraphHeader:
     """What a graph declares: its inputs (without weights), its outputs, its data files.
 
     on_demand: the names of outputs that nobody has to read. prompt_tokens: from how many tokens on
-    the end of a prompt is attended as longer ones are; None where the graph does not say. stored:
-    the weights in data files, but for those of subgraphs and those that may be given as inputs.
+    the end of a prompt is attended as longer ones are; None where the graph does not say.
+    external_tensors: the weights in data files, but for those of subgraphs and those that may be
+    given as inputs.
     """
 
     inputs: tuple[Port, ...]
@@ -93,7 +94,7 @@ class GraphHeader:
     external: frozenset[str]
     on_demand: frozenset[str] = frozenset()
     prompt_tokens: int | None = None
-    stored: tuple[StoredTensor, ...] = ()
+    external_tensors: tuple[ExternalTensor, ...] = ()
 
 
 def read_header(path: Path) -> GraphHeader:
@@ -161,7 +162,7 @@ class Reader:
     def __init__(self, data: mmap.mmap | bytes) -> None:
         self.data = data
         self.external: set[str] = set()
-        self.stored: list[StoredTensor] = []
+        self.external_tensors: list[ExternalTensor] = []
         self.seen = 0
 
     def model(self) -> GraphHeader:
@@ -189,7 +190,9 @@ class Reader:
             inputs=tuple(port for port in inputs if port.name not in weights),
             outputs=tuple(outputs),
             external=frozenset(self.external),
-            stored=tuple(found for found in self.stored if found.name not in given),
+            external_tensors=tuple(
+                found for found in self.external_tensors if found.name not in given
+            ),
             on_demand=frozenset(filter(None, metadata.get(ON_DEMAND, "").split(","))),
             prompt_tokens=int(said)
             if (said := metadata.get(PROMPT_TOKENS, "")).isdigit()
@@ -210,7 +213,7 @@ class Reader:
                 weight = self.tensor(inner, stop)
                 weights.add(weight.name)
                 if weight.location and depth == 0:
-                    self.stored.append(weight)
+                    self.external_tensors.append(weight)
             elif field == _GRAPH_SPARSE_INITIALIZER:
                 weights.add(self.sparse_tensor(inner, stop))
             elif field == _GRAPH_INPUT and depth == 0:
@@ -245,7 +248,7 @@ class Reader:
                 self.tensor(inner, stop)
         return name
 
-    def tensor(self, start: int, end: int) -> StoredTensor:
+    def tensor(self, start: int, end: int) -> ExternalTensor:
         """A tensor without its values; notes the files that these are in."""
         name, dtype, shape, place = "", "unknown", list[int](), dict[str, str]()
         for field, inner, stop in self.fields(start, end):
@@ -261,7 +264,7 @@ class Reader:
                 if entry.get(_ENTRY_KEY) == "location":
                     self.external.add(entry.get(_ENTRY_VALUE, ""))
         where = (place.get(key, "") for key in ("location", "offset", "length"))
-        return StoredTensor(name, dtype, tuple(shape), *where)
+        return ExternalTensor(name, dtype, tuple(shape), *where)
 
     def port(self, start: int, end: int) -> Port:
         """The port that a ValueInfoProto declares."""

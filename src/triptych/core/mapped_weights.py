@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from triptych.core.graph_header import StoredTensor
+from triptych.core.graph_header import ExternalTensor
 from triptych.core.ports import Array
 
 _LET_GO = getattr(mmap, "MADV_DONTNEED", None)
@@ -46,8 +46,11 @@ class MappedWeights:
     The views cannot be written to.
     """
 
-    def __init__(self, folder: Path, tensors: Iterable[StoredTensor]) -> None:
-        """Map the files beside a graph. A tensor of another form is left out. Raises OSError."""
+    def __init__(self, folder: Path, tensors: Iterable[ExternalTensor]) -> None:
+        """Map the files beside a graph. A tensor of another form is left out.
+
+        Raises OSError, and ValueError for a file that is empty.
+        """
         self._maps: dict[str, mmap.mmap] = {}
         self.views: dict[str, Array] = {}
         for tensor in tensors:
@@ -88,7 +91,7 @@ class MappedWeights:
             self.let_go()
 
 
-def _view(pages: mmap.mmap, tensor: StoredTensor) -> Array | None:
+def _view(pages: mmap.mmap, tensor: ExternalTensor) -> Array | None:
     """The tensor's values; None where the file does not hold them as numpy would."""
     if not (tensor.offset or "0").isdecimal():
         return None

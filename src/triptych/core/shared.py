@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -13,7 +13,8 @@ from weakref import WeakValueDictionary
 from triptych.core.config.digests import files_of
 from triptych.core.config.resolved import plain
 from triptych.core.feature_cache import DEFAULT_BYTES, FeatureCache
-from triptych.core.graph_header import StoredTensor
+from triptych.core.graph_files import GraphFiles
+from triptych.core.kept_files import version_of
 from triptych.core.ports import Array
 from triptych.core.session import open_session
 from triptych.core.stages import Runtime
@@ -46,25 +47,16 @@ class Shared:
             return FeatureCache(0)
         return _NamedFeatures(self._features, _fingerprints(assembly))
 
-    def session(
-        self,
-        path: Path,
-        weights: Iterable[str],
-        runtime: Runtime,
-        *,
-        stored: Iterable[StoredTensor],
-        without: Collection[str],
-    ) -> Any:
+    def session(self, files: GraphFiles, runtime: Runtime, *, without: Collection[str]) -> Any:
         """`open_session`, or the session that another pipeline has opened so."""
-        files = [path, *(path.parent / name for name in sorted(weights))]
-        key = (tuple(map(_state, files)), repr(runtime), frozenset(without))
+        key = (tuple(map(_state, files.all())), repr(runtime), frozenset(without))
         with self._lock:
             # Other graphs are opened at the same time.
             opening = self._opening[key]
         with opening:
             session = self._sessions.get(key)
             if session is None:
-                session = open_session(path, weights, runtime, stored=stored, without=without)
+                session = open_session(files, runtime, without=without)
                 self._sessions[key] = session
         return session
 
@@ -107,7 +99,6 @@ def _fingerprints(assembly: Assembly) -> dict[str, str]:
     return names
 
 
-def _state(path: Path) -> tuple[str, int, int]:
+def _state(path: Path) -> tuple[str | int, ...]:
     """A file and its version."""
-    found = path.stat()
-    return str(path.resolve()), found.st_size, found.st_mtime_ns
+    return str(path.resolve()), *version_of(path.stat())

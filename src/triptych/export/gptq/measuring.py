@@ -69,6 +69,9 @@ class _Measuring:
     def rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
         return self._stored.rows(graph, table, index)
 
+    def float_rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
+        return self._stored.float_rows(graph, table, index)
+
     def scores(self, graph: GraphBuilder, x: ir.Value, table: Weight) -> ir.Value:
         return self._stored.scores(graph, x, table)
 

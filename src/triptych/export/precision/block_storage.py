@@ -55,6 +55,10 @@ class BlockStorage:
         ends = graph.constant([0]), graph.constant([columns]), graph.constant([-1])
         return graph.op("Slice", found, *ends)
 
+    def float_rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
+        """Rows of fp16, cast when they are found."""
+        return TABLE.float_rows(graph, table, index)
+
     def tensor(self, graph: GraphBuilder, weight: Weight) -> ir.Value:
         """A float."""
         return TABLE.tensor(graph, weight) if len(weight.shape) > 1 else FINE.tensor(graph, weight)

@@ -52,9 +52,11 @@ class Float:
 
     def rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
         """A Gather, then the cast: the table in memory stays as small as the one on disk."""
-        return self._cast(
-            graph, graph.op("Gather", self._store(graph, table, shared=True), index, axis=0)
-        )
+        return self._found(graph, self._store(graph, table, shared=True), index)
+
+    def float_rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
+        """As `rows`. ONNX Runtime would keep a table that is cast first as float32."""
+        return self._found(graph, self._store(graph, table), index)
 
     def scores(self, graph: GraphBuilder, x: ir.Value, table: Weight) -> ir.Value:
         """A FusedMatMul, which takes the second factor as it is in the checkpoint."""
@@ -127,6 +129,9 @@ class Float:
 
         settle = dtype if self._stored == FLOAT16 else None
         return graph.weight(stack.name, stack.shape, self._stored, pieces, settle=settle)
+
+    def _found(self, graph: GraphBuilder, stored: ir.Value, index: ir.Value) -> ir.Value:
+        return self._cast(graph, graph.op("Gather", stored, index, axis=0))
 
     def _cast(self, graph: GraphBuilder, value: ir.Value) -> ir.Value:
         return value if self._stored == FLOAT else graph.op("Cast", value, to=FLOAT)

@@ -105,6 +105,9 @@ class _PartStorage:
     def rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
         return self._storage(table).rows(graph, table, index)
 
+    def float_rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
+        return self._storage(table).float_rows(graph, table, index)
+
     def scores(self, graph: GraphBuilder, x: ir.Value, table: Weight) -> ir.Value:
         return self._storage(table).scores(graph, x, table)
 

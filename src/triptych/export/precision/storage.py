@@ -33,6 +33,10 @@ class Storage(Protocol):
         """The rows of table [rows, width] at index i64 [...]: f32 [..., width]."""
         ...
 
+    def float_rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
+        """The same of a table that belongs to one graph and stays floats, as of positions."""
+        ...
+
     def scores(self, graph: GraphBuilder, x: ir.Value, table: Weight) -> ir.Value:
         """The products of x [..., width] with each row of table [rows, width]: [..., rows].
 

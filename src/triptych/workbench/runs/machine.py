@@ -9,7 +9,7 @@ from importlib import metadata
 from triptych import __version__
 from triptych.core.cpu import cpu_name
 from triptych.core.memory import total_memory
-from triptych.core.session import cpu_threads
+from triptych.core.thread_pool import cpu_threads
 
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "tokenizers", "transformers", "pillow")
 
