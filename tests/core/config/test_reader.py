@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.core.config.errors import ConfigError, Where
-from triptych.core.config.reader import LARGEST, read_yaml
+from triptych.core.config.nodes import LARGEST
+from triptych.core.config.reader import read_yaml
 
 
 def read(text):

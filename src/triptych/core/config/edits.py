@@ -16,7 +16,6 @@ from triptych.core.config.errors import ConfigError, Where, unknown
 from triptych.core.config.items import Item, check_labels, parse_item, parse_items
 from triptych.core.config.nodes import Node, node_of, shown
 from triptych.core.config.orders import parse_chain
-from triptych.core.config.reader import read_yaml
 from triptych.core.config.sections import SessionSettings, StopSettings
 from triptych.core.dataclass import dataclass
 
@@ -374,6 +373,8 @@ def _parent(item: Item) -> str:
 
 def _yaml(text: str, where: Where) -> Any:
     """What YAML in a flag says; errors are the flag's."""
+    from triptych.core.config.reader import read_yaml
+
     try:
         node = read_yaml(text, where.source)
     except ConfigError as error:

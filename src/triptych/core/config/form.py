@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from triptych.core.config.errors import ConfigError, Where
-from triptych.core.config.nodes import Node, shown
-from triptych.core.config.reader import LARGEST, read_yaml
+from triptych.core.config.kept_tree import read_kept
+from triptych.core.config.nodes import LARGEST, Node, shown
 
 
 def read_form(file: Path, what: str, version: int) -> Node:
@@ -17,7 +17,7 @@ def read_form(file: Path, what: str, version: int) -> Node:
             content = stream.read(LARGEST + 1)
     except OSError as error:
         raise ConfigError(Where(str(file)), f"cannot be read: {error.strerror}") from None
-    return check_form(read_yaml(content, str(file)), str(file), what, version)
+    return check_form(read_kept(content, str(file)), str(file), what, version)
 
 
 def check_form(document: Node | None, source: str, what: str, version: int) -> Node:

@@ -18,7 +18,6 @@ from triptych.core.config.items import RESERVED, parse_item, parse_items
 from triptych.core.config.locate import BUILT_IN, builtin, locate, unfiled_folder
 from triptych.core.config.nodes import Node, node_of, shown
 from triptych.core.config.orders import parse_chain
-from triptych.core.config.reader import read_yaml
 from triptych.core.config.sections import SessionSettings, StopSettings
 from triptych.core.config.spec import NO_FLAGS, PipelineSpec
 from triptych.core.paths import Paths
@@ -78,6 +77,8 @@ def load_spec(  # noqa: PLR0913  # one keyword per flag that changes a pipeline
         name = "pipeline"
         top = check_form(node_of(source, Where(name)), name, WHAT, FORMAT)
     elif (folder := unfiled_folder(source)) is not None and (found := _recognised(folder)):
+        from triptych.core.config.reader import read_yaml
+
         file, here, warnings = folder, folder.absolute(), found.warnings
         name = f"{folder} (as triptych import writes it)"
         top = check_form(read_yaml(found.text, name), name, WHAT, FORMAT)

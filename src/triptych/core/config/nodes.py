@@ -16,6 +16,9 @@ from triptych.core.paths import Typed
 LONGEST_SHOWN = 60
 """How many characters of a wrong value a message repeats."""
 
+LARGEST = 1_000_000
+"""Bytes that a pipeline file may have; a real one has about a thousand."""
+
 DEEPEST = 40
 """How deep mappings and lists may be nested; a pipeline file needs about six levels."""
 

@@ -20,11 +20,8 @@ from ruamel.yaml.events import (
 from ruamel.yaml.nodes import ScalarNode
 
 from triptych.core.config.errors import ConfigError, Where
-from triptych.core.config.nodes import DEEPEST, Node, shown
+from triptych.core.config.nodes import DEEPEST, LARGEST, Node, shown
 from triptych.core.dataclass import dataclass
-
-LARGEST = 1_000_000
-"""Bytes that a pipeline file may have; a real one has about a thousand."""
 
 MOST_VALUES = 20_000
 """Values that a file may stand for once its aliases are expanded (a guard against bombs)."""

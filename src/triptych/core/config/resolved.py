@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from ruamel.yaml import YAML
 
 from triptych.core.config.digests import digests_of
 from triptych.core.config.locate import BUILT_IN, builtin
@@ -23,6 +22,8 @@ def resolved(spec: PipelineSpec, *, digests: bool = True) -> str:
     Its ``root`` is absolute, or the name of a built-in model. digests: record the sha256 of
     every file that is named; this reads the files whole.
     """
+    from ruamel.yaml import YAML
+
     paths = spec.paths
     document: dict[str, Any] = {
         "format": 1,
