@@ -27,3 +27,14 @@ def test_what_fails_leaves_what_was_there_and_nothing_beside_it(tmp_path):
         fail()
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
     assert file.read_text() == "old"
+
+
+def test_two_who_write_at_once_do_not_write_into_each_other(tmp_path):
+    file = tmp_path / "a.csv"
+    with whole(file) as late:
+        late.write_text("late")
+        with whole(file) as early:
+            early.write_text("early")
+        assert file.read_text() == "early"
+    assert file.read_text() == "late"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
