@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from triptych import load
+from triptych.core import whole_file
 from triptych.recording import Recorder, writer
 
 ASKED = ["--text", "Hello", "--max-new-tokens", "6"]
@@ -206,10 +207,11 @@ def test_a_full_disk_is_told_on_a_line_of_its_own_after_the_answer(
 
     def full(folder):
         claim(folder)
-        (folder / "manifest.json.part").symlink_to("/dev/full")
+        (folder / "manifest.json.1.part").symlink_to("/dev/full")
         return folder
 
     monkeypatch.setattr(writer, "claim", full)
+    monkeypatch.setattr(whole_file.secrets, "token_hex", lambda _: "1")
     done = ask("--record", tmp_path / "r")
     assert (done.code, done.out) == (1, text)
     assert done.err.startswith(

@@ -9,6 +9,7 @@ import pytest
 import triptych
 from tests import fakes
 from triptych import InputError, PluginError
+from triptych.core import whole_file
 from triptych.recording import Recorder, Recording, RecordingError, writer
 
 IMAGES = [(4, 4, 1), (2, 6, 2)]
@@ -242,6 +243,7 @@ def full(tmp_path, monkeypatch):
             return folder
 
         monkeypatch.setattr(writer, "claim", claimed)
+        monkeypatch.setattr(whole_file.secrets, "token_hex", lambda _: "1")
 
     return make
 
@@ -253,7 +255,7 @@ def test_a_full_disk_is_the_recorded_replys_error_and_nobody_elses(
     pipe, tmp_path, monkeypatch, full
 ):
     expected = pipe.generate("4 5", max_new_tokens=6, seed=0)
-    full("ports-00001.safetensors.part")
+    full("ports-00001.safetensors.1.part")
     monkeypatch.setattr(writer, "SHARD", 100)
     stream = pipe.stream("1 2", observer=Recorder(tmp_path / "r"), max_new_tokens=6)
     other = pipe.stream("4 5", max_new_tokens=6, seed=0)
@@ -264,7 +266,7 @@ def test_a_full_disk_is_the_recorded_replys_error_and_nobody_elses(
 
 
 def test_what_was_recorded_before_the_disk_was_full_can_be_read(pipe, tmp_path, monkeypatch, full):
-    full("ports-00003.safetensors.part")
+    full("ports-00003.safetensors.1.part")
     monkeypatch.setattr(writer, "SHARD", 100)
     with pytest.raises(RecordingError, match=FULL):
         pipe.generate("1 2", observer=Recorder(tmp_path / "r"), max_new_tokens=20)
@@ -277,7 +279,7 @@ def test_what_was_recorded_before_the_disk_was_full_can_be_read(pipe, tmp_path, 
     assert not (tmp_path / "r" / "manifest.json").exists()
 
 
-@pytest.mark.parametrize("file", ["index.jsonl", "manifest.json.part"])
+@pytest.mark.parametrize("file", ["index.jsonl", "manifest.json.1.part"])
 def test_a_disk_that_is_full_at_the_beginning_or_at_the_end_is_told_too(pipe, tmp_path, full, file):
     full(file)
     with pytest.raises(RecordingError, match=FULL):
