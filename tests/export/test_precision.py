@@ -6,11 +6,14 @@ import re
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.export.checkpoints import random_checkpoint
 from tests.export.graphs import Graphs
+from triptych.core.session import session_options
+from triptych.core.stages import Runtime
 from triptych.export import export_checkpoint
 from triptych.export.precision import PrecisionError, precision_named
 
@@ -50,6 +53,26 @@ def test_fp16_computes_in_float32_what_rounded_weights_give(tmp_path):
         results.append([*graphs.vision(pixels, np.array([[1, 4, 6]])), rows, logits])
     for half, full in zip(*results, strict=True):
         np.testing.assert_array_equal(half, full)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
+def test_the_table_of_positions_is_as_small_in_memory_as_on_disk(tmp_path, precision):
+    """ONNX Runtime computes a cast of a whole weight once and for all, and keeps the result."""
+    checkpoint = random_checkpoint(tmp_path / "checkpoint")
+    out = export_checkpoint(checkpoint, tmp_path / "out", precision=precision)
+    options = session_options(Runtime())
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(
+        out / "vision_encoder.onnx", options, providers=["CPUExecutionProvider"]
+    )
+    graph = onnx.load(tmp_path / "optimised.onnx").graph
+    name = "model.visual.pos_embed.weight"
+    [table] = [weight for weight in graph.initializer if weight.name == name]
+    assert table.data_type == onnx.TensorProto.FLOAT16
+    assert [w.name for w in graph.initializer if w.dims == table.dims] == [name]
+    found = {node.output[0] for node in graph.node if name in node.input}
+    after = {node.op_type for node in graph.node if found & set(node.input)}
+    assert (len(found), after) == (4, {"Cast"})
 
 
 def test_a_weight_that_fp16_cannot_hold_stays_fp32(tmp_path):

@@ -11,7 +11,7 @@ from triptych.core.ports import Array
 from triptych.export.builder import FLOAT, GraphBuilder
 from triptych.export.checkpoint import Weight
 from triptych.export.experts import Experts
-from triptych.export.precision import Part, Recipe, RecipePrecision, Storage
+from triptych.export.precision import Part, Recipe, RecipePrecision, Rows, Storage
 from triptych.export.precision.blocks import BlockFormat
 from triptych.export.precision.recipe import GPTQ
 
@@ -69,8 +69,8 @@ class _Measuring:
     def rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
         return self._stored.rows(graph, table, index)
 
-    def float_rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
-        return self._stored.float_rows(graph, table, index)
+    def float_rows(self, graph: GraphBuilder, table: Weight) -> Rows:
+        return self._stored.float_rows(graph, table)
 
     def scores(self, graph: GraphBuilder, x: ir.Value, table: Weight) -> ir.Value:
         return self._stored.scores(graph, x, table)

@@ -15,7 +15,7 @@ from triptych.export.precision.recipe import Recipe
 from triptych.export.precision.recipe_file import RecipeFile, read_recipe
 from triptych.export.precision.recipe_precision import RecipePrecision
 from triptych.export.precision.sources import BlockSource
-from triptych.export.precision.storage import Part, Precision, Storage
+from triptych.export.precision.storage import Part, Precision, Rows, Storage
 from triptych.export.precision.stored import fitted, stored_weights
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Recipe",
     "RecipeFile",
     "RecipePrecision",
+    "Rows",
     "Storage",
     "fitted",
     "precision_named",

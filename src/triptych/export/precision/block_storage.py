@@ -12,6 +12,7 @@ from triptych.export.checkpoint import Weight
 from triptych.export.precision.blocks import Blocks
 from triptych.export.precision.floats import Float
 from triptych.export.precision.sources import BlockSource
+from triptych.export.precision.storage import Rows
 from triptych.export.tensors import Form
 
 UINT8 = ir.DataType.UINT8
@@ -55,9 +56,9 @@ class BlockStorage:
         ends = graph.constant([0]), graph.constant([columns]), graph.constant([-1])
         return graph.op("Slice", found, *ends)
 
-    def float_rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
+    def float_rows(self, graph: GraphBuilder, table: Weight) -> Rows:
         """Rows of fp16, cast when they are found."""
-        return TABLE.float_rows(graph, table, index)
+        return TABLE.float_rows(graph, table)
 
     def tensor(self, graph: GraphBuilder, weight: Weight) -> ir.Value:
         """A float."""

@@ -15,7 +15,7 @@ from triptych.export.builder import FLOAT, FLOAT16, GraphBuilder
 from triptych.export.checkpoint import Weight
 from triptych.export.experts import Experts, Stack
 from triptych.export.precision.routed import routed
-from triptych.export.precision.storage import Part
+from triptych.export.precision.storage import Part, Rows
 from triptych.export.tensors import converted, spans, turned
 
 FP16_MAX = float(np.finfo(np.float16).max)
@@ -54,9 +54,10 @@ class Float:
         """A Gather, then the cast: the table in memory stays as small as the one on disk."""
         return self._found(graph, self._store(graph, table, shared=True), index)
 
-    def float_rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
-        """As `rows`. ONNX Runtime would keep a table that is cast first as float32."""
-        return self._found(graph, self._store(graph, table), index)
+    def float_rows(self, graph: GraphBuilder, table: Weight) -> Rows:
+        """As `rows`. Of a table that is cast first, ONNX Runtime keeps all rows as float32."""
+        stored = self._store(graph, table)
+        return lambda index: self._found(graph, stored, index)
 
     def scores(self, graph: GraphBuilder, x: ir.Value, table: Weight) -> ir.Value:
         """A FusedMatMul, which takes the second factor as it is in the checkpoint."""

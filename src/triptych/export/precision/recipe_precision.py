@@ -21,7 +21,7 @@ from triptych.export.precision.joined_blocks import joined_linears
 from triptych.export.precision.recipe import GPTQ, ROUTERS, Recipe
 from triptych.export.precision.row_storage import RowStorage
 from triptych.export.precision.sources import BlockSource, Quantized
-from triptych.export.precision.storage import Part, Storage
+from triptych.export.precision.storage import Part, Rows, Storage
 
 FLOATS: Mapping[str, Float] = {"fp32": Float("fp32", FLOAT), "fp16": Float("fp16", FLOAT16)}
 
@@ -105,8 +105,8 @@ class _PartStorage:
     def rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
         return self._storage(table).rows(graph, table, index)
 
-    def float_rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
-        return self._storage(table).float_rows(graph, table, index)
+    def float_rows(self, graph: GraphBuilder, table: Weight) -> Rows:
+        return self._storage(table).float_rows(graph, table)
 
     def scores(self, graph: GraphBuilder, x: ir.Value, table: Weight) -> ir.Value:
         return self._storage(table).scores(graph, x, table)

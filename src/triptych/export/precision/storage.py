@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 import onnx_ir as ir
@@ -14,6 +14,9 @@ from triptych.export.experts import Experts
 
 Part = Literal["vision", "embeddings", "attention", "mlp", "head"]
 """The parts of a model that may be stored differently. Norms belong to the part they feed."""
+
+Rows = Callable[[ir.Value], ir.Value]
+"""Makes rows f32 [..., width] of an index i64 [...], as often as it is called."""
 
 
 class Storage(Protocol):
@@ -33,8 +36,8 @@ class Storage(Protocol):
         """The rows of table [rows, width] at index i64 [...]: f32 [..., width]."""
         ...
 
-    def float_rows(self, graph: GraphBuilder, table: Weight, index: ir.Value) -> ir.Value:
-        """The same of a table that belongs to one graph and stays floats, as of positions."""
+    def float_rows(self, graph: GraphBuilder, table: Weight) -> Rows:
+        """What finds rows in a table of one graph that stays floats, as of positions."""
         ...
 
     def scores(self, graph: GraphBuilder, x: ir.Value, table: Weight) -> ir.Value:

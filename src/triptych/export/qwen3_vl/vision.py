@@ -93,11 +93,12 @@ class _VisionGraph:
         table = self.weights.get("pos_embed.weight", side**2, config.hidden)
         rows = self.taps(places.row, places.height)
         columns = self.taps(places.column, places.width)
+        rows_at = self.storage.float_rows(graph, table)
 
         def share_of(row: tuple[ir.Value, ir.Value], column: tuple[ir.Value, ir.Value]) -> ir.Value:
             place = graph.op("Add", graph.op("Mul", row[0], graph.constant(side)), column[0])
             share = graph.op("Mul", row[1], column[1])
-            found = self.storage.float_rows(graph, table, place)
+            found = rows_at(place)
             return graph.op("Mul", found, graph.op("Unsqueeze", share, graph.constant([1])))
 
         shares = [share_of(row, column) for row in rows for column in columns]
