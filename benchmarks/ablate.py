@@ -29,8 +29,9 @@ from typing import Any
 import numpy as np
 
 from triptych import Component, Item, Request, Settings, hookimpl
-from triptych.core import head_start, shared
-from triptych.core.media_stages import MediaStages
+from triptych.core.assembly.assembly import shared
+from triptych.core.execution.media_stages import MediaStages
+from triptych.core.graphs import head_start
 from triptych.workbench.engines.local import LocalEngine
 from triptych.workbench.runs.ablation import Ablation
 from triptych.workbench.runs.store import Store

@@ -20,7 +20,7 @@ import numpy as np
 import triptych
 from triptych.core.pipeline import Pipeline
 from triptych.core.prompt import Prompt
-from triptych.core.stream import Stream
+from triptych.core.requests.stream import Stream
 
 
 def begin(pipe: Pipeline, prompt: int, tokens: int, seed: int) -> Stream:

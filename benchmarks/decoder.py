@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from triptych.core.graphs.session import session_options
 from triptych.core.ports import Array
-from triptych.core.session import session_options
 from triptych.core.stages import Runtime
 
 PAST = "past_key_values"

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.load import load_spec
 from triptych.core.reply import Reply, Timings, Usage
 from triptych.workbench.engines.local import LocalEngine

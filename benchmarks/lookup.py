@@ -21,7 +21,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import triptych
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.load import load_spec
 from triptych.core.pipeline import Pipeline
 from triptych.core.reply import Reply

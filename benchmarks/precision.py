@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from triptych.cli.calibration import calibration_requests
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.load import load_spec
 from triptych.core.ports import Array
 from triptych.core.reply import Reply

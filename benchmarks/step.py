@@ -35,7 +35,7 @@ from typing import Any, Self
 import numpy as np
 
 import triptych
-from triptych.core.onnx_stage import OnnxStage
+from triptych.core.graphs.onnx_stage import OnnxStage
 from triptych.core.pipeline import Pipeline
 from triptych.core.ports import Array
 from triptych.core.prompt import Prompt

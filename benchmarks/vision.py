@@ -39,12 +39,12 @@ import onnxruntime
 from PIL import Image
 
 from benchmarks.models import random_model
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
+from triptych.core.graphs.session import session_options
+from triptych.core.graphs.thread_pool import cpu_threads
 from triptych.core.ports import Array
 from triptych.core.request import Request
-from triptych.core.session import session_options
 from triptych.core.stages import Runtime
-from triptych.core.thread_pool import cpu_threads
 from triptych.export.builder import FLOAT, GraphBuilder
 from triptych.export.checkpoint import Checkpoint
 from triptych.export.families import exporter_for

@@ -23,9 +23,9 @@ import numpy as np
 import onnxruntime
 
 from triptych.cli.calibration import calibration_requests
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
+from triptych.core.graphs.session import session_options
 from triptych.core.ports import Array
-from triptych.core.session import session_options
 from triptych.core.stages import Runtime
 from triptych.export.checkpoint import Checkpoint
 from triptych.export.families import exporter_for

@@ -6,9 +6,9 @@ import inspect
 import re
 from typing import Any, cast
 
-from triptych.core.catalog import Catalog
-from triptych.core.component import Kind
-from triptych.core.entry import Entry
+from triptych.core.components.catalog import Catalog
+from triptych.core.components.component import Kind
+from triptych.core.components.entry import Entry
 
 MARK = re.compile(r"<!-- components: (\w+) -->")
 SUMMARY = re.compile(r"<!-- summary: (\w+) -->")

@@ -15,19 +15,19 @@ from pydantic import Field
 
 from tests.plugins.strategies.stateful import RepetitionPenalty
 from triptych import Component, InputError, Settings, hookimpl
-from triptych.core.cache_needs import Shown
-from triptych.core.config.errors import Where
+from triptych.core.components.entry import Entry, Origin
 from triptych.core.config.part import Part
-from triptych.core.entry import Entry, Origin
-from triptych.core.execution import Clock, Executor
-from triptych.core.generation import RunningGeneration, StopRules
+from triptych.core.config.settings import CacheItem
+from triptych.core.config_error import Where
+from triptych.core.execution.execution import Clock, Executor
+from triptych.core.execution.scheduler import Scheduler
 from triptych.core.ports import CachePair, Port, When
 from triptych.core.prompt import Media, Prompt, digest_of
 from triptych.core.sampling import Chain
-from triptych.core.scheduler import Scheduler
-from triptych.core.settings import CacheItem
+from triptych.core.sequences.generation import RunningGeneration, StopRules
 from triptych.core.spans import Span
-from triptych.core.wiring import wire
+from triptych.core.wiring.cache_needs import Shown
+from triptych.core.wiring.wiring import wire
 
 VOCABULARY = 32
 HIDDEN = 8

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from triptych import recording, testing
-    from triptych.core.component import Component
-    from triptych.core.config.errors import ConfigError
+    from triptych.core.components.component import Component
+    from triptych.core.components.hookspecs import hookimpl
+    from triptych.core.config.settings import Settings
+    from triptych.core.config_error import ConfigError
     from triptych.core.dataset import Dataset, Item
     from triptych.core.errors import InputError, PluginError, TriptychError
-    from triptych.core.hookspecs import hookimpl
     from triptych.core.limited_dataset import LimitedDataset
     from triptych.core.metric import Answer, Base, Metric
-    from triptych.core.needs import carried, carrying
     from triptych.core.observer import Moment, Observer
     from triptych.core.paths import FilePath
     from triptych.core.pipeline import Pipeline, load
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from triptych.core.sampling.context import Context
     from triptych.core.sampling.steps import Choose, Warp
     from triptych.core.sampling.vocabulary import Vocabulary
-    from triptych.core.settings import Settings
     from triptych.core.spans import Generation, Span, Strategy
     from triptych.core.stages import Stage
+    from triptych.core.wiring.needs import carried, carrying
 
 __version__ = "0.1.0"
 
@@ -84,8 +84,8 @@ _HOMES = {
     "CachePair": "ports",
     "Candidates": "sampling.candidates",
     "Choose": "sampling.steps",
-    "Component": "component",
-    "ConfigError": "config.errors",
+    "Component": "components.component",
+    "ConfigError": "config_error",
     "Context": "sampling.context",
     "Dataset": "dataset",
     "FilePath": "paths",
@@ -105,7 +105,7 @@ _HOMES = {
     "Prompt": "prompt",
     "Reply": "reply",
     "Request": "request",
-    "Settings": "settings",
+    "Settings": "config.settings",
     "Span": "spans",
     "Stage": "stages",
     "Strategy": "spans",
@@ -113,9 +113,9 @@ _HOMES = {
     "Vocabulary": "sampling.vocabulary",
     "Warp": "sampling.steps",
     "When": "ports",
-    "carried": "needs",
-    "carrying": "needs",
-    "hookimpl": "hookspecs",
+    "carried": "wiring.needs",
+    "carrying": "wiring.needs",
+    "hookimpl": "components.hookspecs",
     "load": "pipeline",
 }
 """The module of the core that each public name lives in."""

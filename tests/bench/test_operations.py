@@ -133,7 +133,7 @@ def test_the_product_of_integers_is_exact():
 
 def _session(model, options):
     """On the pool that all sessions of the process share, as pipelines have it."""
-    from triptych.core.thread_pool import ThreadPool
+    from triptych.core.graphs.thread_pool import ThreadPool
 
     ThreadPool.join(None)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -38,7 +38,7 @@ def test_it_says_what_reads_and_writes_which_port(triptych, tiny_pipeline):
 
 
 def test_it_reads_no_weights(triptych, tiny_pipeline, monkeypatch):
-    from triptych.core.graph import Graph
+    from triptych.core.graphs.graph import Graph
 
     def load(*_):
         raise AssertionError("a weight was read")

@@ -76,8 +76,8 @@ def test_a_wrong_answer_is_code_1(triptych, model):
 
 
 def test_faults_of_plugins_are_notes(triptych, model, monkeypatch):
-    from triptych.core.catalog import Catalog
-    from triptych.core.entry import Origin, PluginFault
+    from triptych.core.components.catalog import Catalog
+    from triptych.core.components.entry import Origin, PluginFault
 
     everything = Catalog.everything
     fault = PluginFault("cannot be used: it is broken", origin=Origin("acme", "acme-kit", "1.0"))

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from triptych import load
-from triptych.core import whole_file
+from triptych.core.system import whole_file
 from triptych.recording import Recorder, writer
 
 ASKED = ["--text", "Hello", "--max-new-tokens", "6"]

@@ -7,7 +7,7 @@ import pytest
 
 from triptych.cli.new_plugin import PluginKind
 from triptych.cli.plugin_files import PLACEHOLDER, TEMPLATES, Names, templates
-from triptych.core.catalog import SINGULAR, Catalog
+from triptych.core.components.catalog import SINGULAR, Catalog
 
 KINDS = [kind.value for kind in PluginKind]
 

@@ -5,14 +5,14 @@ import json
 import pytest
 
 import triptych as package
-from triptych.core.catalog import Catalog
-from triptych.core.component import KINDS
+from triptych.core.components.catalog import Catalog
+from triptych.core.components.component import KINDS
 from triptych.core.config.build import Builder
-from triptych.core.config.errors import Where
 from triptych.core.config.items import parse_item
 from triptych.core.config.load import load_spec
 from triptych.core.config.nodes import node_of
 from triptych.core.config.schema import KINDS as PIPELINE_KINDS
+from triptych.core.config_error import Where
 from triptych.core.paths import Paths
 
 GOOD = """

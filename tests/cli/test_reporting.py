@@ -19,7 +19,7 @@ def broken(monkeypatch):
     def assemble(_):
         raise ZeroDivisionError("of all things")
 
-    monkeypatch.setattr("triptych.core.assembly.assemble", assemble)
+    monkeypatch.setattr("triptych.core.assembly.assembly.assemble", assemble)
 
 
 def test_a_fault_is_code_1_and_asks_for_debug(triptych, tiny_pipeline, broken):
@@ -42,7 +42,7 @@ def test_ctrl_c_anywhere_is_code_130(triptych, tiny_pipeline, monkeypatch):
     def assemble(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("triptych.core.assembly.assemble", assemble)
+    monkeypatch.setattr("triptych.core.assembly.assembly.assemble", assemble)
     done = triptych("check", tiny_pipeline)
     assert (done.code, done.out, done.err) == (130, "", "")
 

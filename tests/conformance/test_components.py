@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from triptych import Item, Request
-from triptych.core.catalog import SINGULAR, Catalog
+from triptych.core.components.catalog import SINGULAR, Catalog
 from triptych.core.config.locate import builtin
 from triptych.testing import Subject, answer, parametrize_with_checks
 from triptych.testing.check import checks_of
@@ -74,7 +74,7 @@ ELSEWHERE = {
         "stages",
         "torch_vision_encoder",
     ): "needs a checkpoint and torch: tests/end_to_end/test_swapped_parts.py",
-    ("strategies", "draft"): "needs a second pipeline: tests/core/test_draft.py",
+    ("strategies", "draft"): "needs a second pipeline: tests/core/execution/test_draft.py",
     ("datasets", "jsonl"): "needs a file: tests/plugins/datasets/test_jsonl.py",
     ("datasets", "image_folder"): "needs files: tests/plugins/datasets/test_image_folder.py",
     ("datasets", "hf_dataset"): "needs files: tests/plugins/datasets/test_hf_dataset.py",

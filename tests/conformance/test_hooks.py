@@ -7,9 +7,9 @@ from typing import get_args
 
 import pytest
 
-from triptych.core import hookspecs
-from triptych.core.catalog import BUILT_IN, SINGULAR, Catalog
-from triptych.core.component import KINDS, Kind
+from triptych.core.components import hookspecs
+from triptych.core.components.catalog import BUILT_IN, SINGULAR, Catalog
+from triptych.core.components.component import KINDS, Kind
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference.md"
 HOOKS = [

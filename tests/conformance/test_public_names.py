@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import triptych
-from triptych.core.catalog import BUILT_IN
+from triptych.core.components.catalog import BUILT_IN
 
 ROOT = Path(triptych.__file__).parent
 HEAVY = {"numpy", "pydantic", "onnxruntime", "transformers", "torch", "PIL", "ruamel"}

@@ -18,7 +18,7 @@ SOURCE = str(Path(triptych.__file__).parents[1])
 ASK = """
 import json, sys
 from pathlib import Path
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.errors import TriptychError
 
 kind, name, *files = sys.argv[1:]
@@ -38,7 +38,7 @@ print(json.dumps(answer))
 LIST = """
 import json, sys
 from pathlib import Path
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 
 entries, faults = Catalog([Path(file) for file in sys.argv[1:]]).everything()
 third = [entry.full_name for entry in entries if entry.owner]

@@ -105,7 +105,7 @@ def test_a_method_that_a_class_has_stays():
 
 
 def test_values_go_to_other_processes():
-    from triptych.core.config.errors import Where
+    from triptych.core.config_error import Where
 
     where = Where("file.yaml", 2, 3)
     assert pickle.loads(pickle.dumps(where)) == where

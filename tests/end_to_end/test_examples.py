@@ -73,7 +73,7 @@ def test_the_hand_made_graph_takes_the_colour_out_as_pillow_does():
     import numpy as np
     from PIL import Image
 
-    from triptych.core.graph import Graph
+    from triptych.core.graphs.graph import Graph
     from triptych.core.stages import Runtime
 
     graph = Graph(ROOT / "examples" / "pipelines" / "grayscale.onnx")

@@ -37,7 +37,7 @@ NOT_FOR_TEXT = {
     "sqlite3",
     "triptych.bench",
     "triptych.cli.commands",
-    "triptych.core.chat",
+    "triptych.core.requests.chat",
     "triptych.core.layouts.recognise",  # other tools' folders
     "triptych.recording",
     "triptych.testing",
@@ -52,5 +52,5 @@ def test_the_command_imports_nothing_that_a_question_in_words_does_not_need(tiny
     )
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     modules = {line.rpartition("|")[2].strip() for line in lines}
-    assert {"typer", "onnxruntime", "tokenizers", "triptych.core.scheduler"} <= modules
+    assert {"typer", "onnxruntime", "tokenizers", "triptych.core.execution.scheduler"} <= modules
     assert not NOT_FOR_TEXT & modules

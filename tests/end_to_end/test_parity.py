@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from triptych import Request
-from triptych.core.execution import Clock
+from triptych.core.execution.execution import Clock
 from triptych.core.spans import Span
 
 SMALL, WIDE, TALL, LARGE = (4, 4, 1), (4, 14, 2), (12, 2, 3), (10, 12, 4)

@@ -88,7 +88,7 @@ def test_the_commands_of_a_page_work(page, folder, monkeypatch, capsys, tmp_path
 def test_the_chains_of_the_page_on_sampling_are_chains():
     from ruamel.yaml import YAML
 
-    from triptych.core.catalog import Catalog
+    from triptych.core.components.catalog import Catalog
     from triptych.core.config.locate import builtin
 
     head = YAML(typ="safe").load(builtin("sketch") / "pipeline.yaml")
@@ -124,7 +124,7 @@ def test_every_check_and_order_is_in_the_pages():
     ("kind", "name"), [("samplers", "sampling"), ("datasets", "data"), ("metrics", "data")]
 )
 def test_every_component_is_on_the_page_of_its_kind(kind, name):
-    from triptych.core.catalog import Catalog
+    from triptych.core.components.catalog import Catalog
 
     fill = runpy.run_path(str(DOCS / "components.py"))["on_page_markdown"]
     page = fill((DOCS / f"{name}.md").read_text(encoding="utf-8"))
@@ -133,7 +133,7 @@ def test_every_component_is_on_the_page_of_its_kind(kind, name):
 
 
 def test_the_page_on_data_and_metrics_names_every_score():
-    from triptych.core.catalog import Catalog
+    from triptych.core.components.catalog import Catalog
     from triptych.testing import answer
 
     page = (DOCS / "data.md").read_text(encoding="utf-8")

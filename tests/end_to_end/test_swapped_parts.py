@@ -53,7 +53,7 @@ def test_the_encoder_run_by_torch_stands_in_for_the_graph(plain, torch_encoder):
 
 def test_torch_is_imported_by_nobody_else():
     program = (
-        "import sys, triptych; from triptych.core.catalog import Catalog; "
+        "import sys, triptych; from triptych.core.components.catalog import Catalog; "
         "pipe = triptych.load(); Catalog().names('stages'); "
         "Catalog().find('stages', 'torch_vision_encoder').load(); "
         "assert 'torch' not in sys.modules"

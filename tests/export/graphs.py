@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from triptych.core.session import session_options
+from triptych.core.graphs.session import session_options
 from triptych.core.stages import Runtime
 
 Array = np.ndarray[Any, Any]

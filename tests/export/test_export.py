@@ -15,8 +15,8 @@ from safetensors.numpy import load_file, save_file
 from tests.export.checkpoints import SHAPES, random_checkpoint
 from tests.export.graphs import Graphs
 from tests.export.test_checkpoint import write_safetensors
-from triptych.core.catalog import UnknownComponent
-from triptych.core.graph_header import read_header
+from triptych.core.components.catalog import UnknownComponent
+from triptych.core.graphs.header import read_header
 from triptych.export import export_checkpoint, graph_files
 from triptych.export.families import FamilyError
 from triptych.export.precision.stored import stored_weights
@@ -339,7 +339,7 @@ def test_what_is_offered_can_be_read_without_the_extra():
     """The catalog lists exporters where onnx_ir is not installed."""
     script = (
         "import sys; sys.modules['onnx_ir'] = None;"
-        "from triptych.core.catalog import Catalog;"
+        "from triptych.core.components.catalog import Catalog;"
         "print('qwen3_vl' in Catalog().names('exporters'));"
         "import triptych.export;"
         "\ntry: triptych.export.export_checkpoint"

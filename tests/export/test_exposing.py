@@ -11,9 +11,9 @@ import torch
 
 from tests.export.checkpoints import SHAPES, random_checkpoint
 from tests.export.reference import Reference
-from triptych.core.graph_cut import cut_outputs
-from triptych.core.graph_header import read_header
-from triptych.core.session import session_options
+from triptych.core.graphs.cut import cut_outputs
+from triptych.core.graphs.header import read_header
+from triptych.core.graphs.session import session_options
 from triptych.core.stages import Runtime
 from triptych.export import export_checkpoint
 from triptych.export.exposing import ExposureError

@@ -14,8 +14,8 @@ import triptych
 from tests.conftest import SPECIAL, write_byte_processor
 from tests.export.checkpoints import random_checkpoint
 from tests.export.qwen3_vl_moe.checkpoints import MOE_SHAPES
-from triptych.core.graph_cut import cut_outputs
-from triptych.core.graph_header import read_header
+from triptych.core.graphs.cut import cut_outputs
+from triptych.core.graphs.header import read_header
 from triptych.export import export_checkpoint
 
 ROOT = Path(__file__).parents[2]

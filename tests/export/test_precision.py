@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from tests.export.checkpoints import random_checkpoint
 from tests.export.graphs import Graphs
-from triptych.core.session import session_options
+from triptych.core.graphs.session import session_options
 from triptych.core.stages import Runtime
 from triptych.export import export_checkpoint
 from triptych.export.precision import PrecisionError, precision_named

@@ -9,7 +9,7 @@ import pytest
 import triptych
 from tests import fakes
 from triptych import InputError, PluginError
-from triptych.core import whole_file
+from triptych.core.system import whole_file
 from triptych.recording import Recorder, Recording, RecordingError, writer
 
 IMAGES = [(4, 4, 1), (2, 6, 2)]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pydantic import Field, field_serializer
 
+from triptych.core.config.settings import Settings
 from triptych.core.sampling import Candidates
-from triptych.core.settings import Settings
 from triptych.testing import check_sampler
 
 

@@ -12,7 +12,7 @@ from triptych.bench.operations import ProfileError
 from triptych.bench.plan import Plan
 from triptych.bench.report import Report
 from triptych.bench.session import Progress, Session
-from triptych.core.assembly import assemble
+from triptych.core.assembly.assembly import assemble
 
 if TYPE_CHECKING:
     from triptych.core.config.spec import PipelineSpec

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from triptych.core.config.errors import guess
 from triptych.core.errors import TriptychError
+from triptych.core.messages import guess
 
 RUNTIMES = Path(__file__).with_name("runtimes")
 

@@ -18,7 +18,7 @@ from triptych.bench.prompts import prompts
 from triptych.bench.step_bytes import StepBytes, step_bytes
 
 if TYPE_CHECKING:
-    from triptych.core.assembly import Assembly
+    from triptych.core.assembly.assembly import Assembly
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from triptych import __version__
 from triptych.bench.floor import Limits
 from triptych.bench.measurement import Result
 from triptych.bench.spread import Spread
-from triptych.core.cpu import cpu_flags
+from triptych.core.system.cpu import cpu_flags
 
 TELLING_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimddp")
 """What decides how fast quantized weights are multiplied, as Linux spells it."""

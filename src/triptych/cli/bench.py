@@ -158,7 +158,7 @@ def bench(  # noqa: PLR0913  # one parameter per flag
         from triptych.bench.benchmark import benchmark
         from triptych.bench.contender import model_of
         from triptych.bench.plan import CONTEXTS, PICTURES, PROMPTS, SEQUENCES, Plan
-        from triptych.core.thread_pool import cpu_threads
+        from triptych.core.graphs.thread_pool import cpu_threads
 
         plan = Plan(
             threads or cpu_threads(),

@@ -38,7 +38,7 @@ def check(  # one parameter per flag
         with Waiting(f"checking {pipeline}"):
             from triptych.cli.flow import flow_of, lines_of
             from triptych.cli.kernels import on_cpu
-            from triptych.core.assembly import assemble
+            from triptych.core.assembly.assembly import assemble
 
             changes = Changes(set_, insert, replace, remove, plugin, allow_outside)
             spec = changes.spec(pipeline)

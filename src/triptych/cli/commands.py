@@ -15,8 +15,8 @@ from triptych.cli.reporting import FAULT, complain
 from triptych.cli.session import SETTINGS, Session
 from triptych.cli.terminal import remark
 from triptych.core.config.edits import parse_set
-from triptych.core.config.errors import nearest
 from triptych.core.errors import InputError, words_of
+from triptych.core.messages import nearest
 
 SLASH = "/"
 

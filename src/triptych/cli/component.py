@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from triptych import __version__
 
 if TYPE_CHECKING:
-    from triptych.core.entry import Entry
+    from triptych.core.components.entry import Entry
 
 INDENT = "  "
 
@@ -57,7 +57,7 @@ def page(entry: Entry) -> str:
 
 def details(entry: Entry) -> dict[str, Any]:
     """The component's description, its settings and an example. Raises PluginFault."""
-    from triptych.core.catalog import SINGULAR
+    from triptych.core.components.catalog import SINGULAR
 
     target = entry.load()
     schema = _schema(target)
@@ -115,8 +115,8 @@ def _rows(settings: Mapping[str, Form]) -> Iterator[str]:
 
 def _type(form: Form) -> str:
     """A setting's type and limits in words."""
-    from triptych.core.catalog import SINGULAR
-    from triptych.core.settings import ITEM_OF
+    from triptych.core.components.catalog import SINGULAR
+    from triptych.core.config.settings import ITEM_OF
 
     if ITEM_OF in form:
         kind: str = SINGULAR[form[ITEM_OF]]

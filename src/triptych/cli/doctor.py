@@ -123,7 +123,7 @@ def _versions() -> list[Finding]:
 
 def _providers() -> Finding:
     try:
-        from triptych.core.providers import available_providers
+        from triptych.core.graphs.providers import available_providers
 
         found = available_providers()
         text = ", ".join(found)
@@ -139,7 +139,7 @@ def _providers() -> Finding:
 
 def _threads() -> Finding:
     """Asked after the model: only then there is a pool."""
-    from triptych.core.thread_pool import ThreadPool, cpu_threads
+    from triptych.core.graphs.thread_pool import ThreadPool, cpu_threads
 
     text = f"{cpu_threads()} (what 'threads: auto' means here); "
     if ThreadPool.size:
@@ -150,8 +150,8 @@ def _threads() -> Finding:
 
 
 def _graph_cache() -> Finding:
-    from triptych.core.kept_files import VARIABLE, KeptFilesError
-    from triptych.core.kept_graph import kept_graphs
+    from triptych.core.graphs.kept_graph import kept_graphs
+    from triptych.core.system.kept_files import VARIABLE, KeptFilesError
 
     kept = kept_graphs()
     if kept is None:
@@ -184,7 +184,7 @@ def _model() -> Finding:
 
 
 def _plugins() -> list[Finding]:
-    from triptych.core.catalog import Catalog
+    from triptych.core.components.catalog import Catalog
 
     entries, faults = Catalog().everything()
     owners = sorted({entry.owner for entry in entries if entry.owner is not None})

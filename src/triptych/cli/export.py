@@ -165,7 +165,7 @@ def export(  # noqa: PLR0913  # one parameter per flag
         if precision and recipe:
             raise InputError("--precision and --recipe say the same in two ways; give one")
         with Waiting(f"reading {checkpoint}", counted=True) as waiting:
-            from triptych.core.catalog import Catalog
+            from triptych.core.components.catalog import Catalog
             from triptych.export import export_checkpoint
             from triptych.export.output import read_record
 

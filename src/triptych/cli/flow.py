@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from triptych.core.assembly import Assembly
+    from triptych.core.assembly.assembly import Assembly
     from triptych.core.config.part import Part
-    from triptych.core.wired import Wired
+    from triptych.core.wiring.wired import Wired
 
 PROCESSOR, CORE, CACHE, ABSENT = "processor", "core", "cache", "absent"
 """Sources of ports that are no stages."""
@@ -72,7 +72,7 @@ def flow_of(assembly: Assembly) -> Flow:
 
 
 def _company(assembly: Assembly) -> str:
-    from triptych.core.config.errors import ConfigError
+    from triptych.core.config_error import ConfigError
 
     try:
         reason = assembly.alone_because()
@@ -135,7 +135,7 @@ class _Walk:
     written: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from triptych.core.wired import INPUT_PORTS, MEDIA_INDEX, MEDIA_PORTS, SPAN_PORTS
+        from triptych.core.wiring.wired import INPUT_PORTS, MEDIA_INDEX, MEDIA_PORTS, SPAN_PORTS
 
         own = (*INPUT_PORTS, *MEDIA_PORTS, MEDIA_INDEX, *SPAN_PORTS)
         self.written |= {port.name: CORE for port in own}
@@ -143,8 +143,8 @@ class _Walk:
 
     def step(self, wired: Wired) -> Step:
         """One stage; what it writes counts from here on."""
-        from triptych.core.assembly import cache_part
-        from triptych.core.wired import CACHE_PORTS, CORE_READS, REDUCTIONS
+        from triptych.core.assembly.assembly import cache_part
+        from triptych.core.wiring.wired import CACHE_PORTS, CORE_READS, REDUCTIONS
 
         pairs = wired.stage.cache_pairs
         pasts = {pair.past.name for pair in pairs}

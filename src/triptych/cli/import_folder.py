@@ -76,8 +76,8 @@ def _flow(file: Path) -> list[str]:
     """The data flow of the pipeline, checked. Raises ConfigError where it does not fit."""
     with Waiting(f"checking {file}"):
         from triptych.cli.flow import flow_of, lines_of
-        from triptych.core.assembly import assemble
-        from triptych.core.catalog import Catalog
+        from triptych.core.assembly.assembly import assemble
+        from triptych.core.components.catalog import Catalog
         from triptych.core.config.load import load_spec
 
         spec = load_spec(file, catalog=Catalog(), allow_outside=True, spoken="flags")

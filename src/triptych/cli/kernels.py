@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from triptych.bench.onnx_file import Node, read_onnx
 
 if TYPE_CHECKING:
-    from triptych.core.assembly import Assembly
+    from triptych.core.assembly.assembly import Assembly
 
 GPUS = frozenset({"cuda", "CUDAExecutionProvider"})
 

@@ -16,7 +16,7 @@ from triptych.core.dataclass import dataclass
 if TYPE_CHECKING:
     from triptych.core.config.spec import PipelineSpec
     from triptych.core.pipeline import Pipeline
-    from triptych.core.wired import Wiring
+    from triptych.core.wiring.wired import Wiring
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Changes:
 
         pipeline: what was typed, or the content of a resolved pipeline.
         """
-        from triptych.core.catalog import Catalog
+        from triptych.core.components.catalog import Catalog
         from triptych.core.config.chain import SamplingFlags
         from triptych.core.config.edits import parse_set
         from triptych.core.config.load import load_spec
@@ -92,7 +92,7 @@ class Changes:
         """
         begin = time.perf_counter()
         with Waiting(f"loading {_called(pipeline)}"), self._head_start(pipeline):
-            from triptych.core.assembly import assemble
+            from triptych.core.assembly.assembly import assemble
 
             spec = self.spec(pipeline, sampling)
             if check is not None:
@@ -113,9 +113,9 @@ class Changes:
 
         With flags that change the pipeline it may be other graphs.
         """
-        from triptych.core.config.errors import ConfigError
         from triptych.core.config.locate import locate
-        from triptych.core.head_start import head_start
+        from triptych.core.config_error import ConfigError
+        from triptych.core.graphs.head_start import head_start
 
         file = None
         with suppress(ConfigError):

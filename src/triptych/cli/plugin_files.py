@@ -14,9 +14,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from triptych import __version__
-from triptych.core.entry import LOCAL
+from triptych.core.components.entry import LOCAL
+from triptych.core.components.manifest import NAME as ALLOWED
 from triptych.core.errors import TriptychError
-from triptych.core.manifest import NAME as ALLOWED
 
 PLACEHOLDER = re.compile(r"__[A-Z]+__")
 IMPORT = "import triptych\n"

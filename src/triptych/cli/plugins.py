@@ -14,7 +14,7 @@ from triptych.cli.reporting import reporting, warn
 from triptych.cli.terminal import table_console
 
 if TYPE_CHECKING:
-    from triptych.core.entry import Entry, PluginFault
+    from triptych.core.components.entry import Entry, PluginFault
 
 EXAMPLES = args.examples(
     ("What can a pipeline use?", "triptych plugins"),
@@ -40,7 +40,7 @@ def plugins(
     What cannot be used is listed on stderr, with the cause; it harms nothing else.
     """
     with reporting(debug=debug):
-        from triptych.core.catalog import Catalog
+        from triptych.core.components.catalog import Catalog
 
         entries, faults = Catalog(list(plugin or ())).everything()
         if name is not None:
@@ -82,8 +82,8 @@ def _concerns(fault: PluginFault, name: str) -> bool:
 
 
 def _unknown(name: str, entries: Sequence[Entry]) -> Exception:
-    from triptych.core.config.errors import nearest
     from triptych.core.errors import InputError
+    from triptych.core.messages import nearest
 
     known = sorted({entry.full_name for entry in entries})
     close = nearest(name, known)
@@ -120,8 +120,8 @@ def _settings(settings: Mapping[str, Any]) -> str:
 def _plain(entry: Entry) -> dict[str, Any]:
     """An entry as JSON; what is built in comes from triptych itself."""
     from triptych.cli.component import settings
-    from triptych.core.catalog import SINGULAR
-    from triptych.core.entry import PluginFault
+    from triptych.core.components.catalog import SINGULAR
+    from triptych.core.components.entry import PluginFault
 
     built_in = entry.owner is None
     try:

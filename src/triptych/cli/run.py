@@ -20,7 +20,7 @@ from triptych.core.errors import InputError
 
 if TYPE_CHECKING:
     from triptych.core.reply import Reply
-    from triptych.core.stream import Stream
+    from triptych.core.requests.stream import Stream
 
 EXAMPLES = args.examples(
     (

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from triptych.core.errors import InputError
-from triptych.core.file_version import unread_version
 from triptych.core.request import Message
+from triptych.core.system.file_version import unread_version
 
 FORMAT = "triptych-chat"
 VERSION = 1

@@ -34,9 +34,9 @@ def schema(
     with reporting(debug=debug):
         import json
 
-        from triptych.core.catalog import Catalog
-        from triptych.core.config.errors import ConfigError, Where
+        from triptych.core.components.catalog import Catalog
         from triptych.core.config.schema import json_schema
+        from triptych.core.config_error import ConfigError, Where
 
         catalog = Catalog(list(plugin or ()))
         absent = catalog.missing()

@@ -10,11 +10,11 @@ from triptych.cli import saved
 from triptych.cli.interrupt import Interruptible
 from triptych.cli.run import say, show_pieces, summary
 from triptych.cli.terminal import remark
-from triptych.core.config.errors import guess
 from triptych.core.errors import InputError
-from triptych.core.options import CallOptions
+from triptych.core.messages import guess
 from triptych.core.pipeline import Pipeline
 from triptych.core.request import Request
+from triptych.core.requests.options import CallOptions
 
 SETTINGS = ("max_new_tokens", "seed", "temperature", "top_k", "top_p", "no_sample", "stop")
 """What `/set` takes: the settings of a call, but for a whole chain."""

@@ -124,7 +124,7 @@ def show(  # noqa: PLR0913  # one parameter per flag
         with Waiting(f"resolving {pipeline}"):
             from triptych.cli.flow import flow_of, lines_of
             from triptych.cli.mermaid import drawing
-            from triptych.core.assembly import assemble
+            from triptych.core.assembly.assembly import assemble
             from triptych.core.config.resolved import resolved
 
             spec = changes.spec(pipeline)

@@ -16,7 +16,7 @@ from triptych.core.errors import InputError
 
 if TYPE_CHECKING:
     from triptych.cli.opening import Changes
-    from triptych.core.assembly import Assembly
+    from triptych.core.assembly.assembly import Assembly
     from triptych.core.config.spec import PipelineSpec
     from triptych.recording.trace import Row, Trace
 
@@ -41,7 +41,7 @@ def show_trace(
     Raises what loading and asking raise.
     """
     with Waiting(f"running {pipeline}"):
-        from triptych.core.assembly import assemble
+        from triptych.core.assembly.assembly import assemble
         from triptych.core.pipeline import Pipeline
         from triptych.recording.trace import Trace
 

@@ -68,7 +68,7 @@ def verify(
     """
     with reporting(debug=debug):
         with Waiting(f"reading {against}") as waiting:
-            from triptych.core.catalog import Catalog
+            from triptych.core.components.catalog import Catalog
             from triptych.export import verify_export
 
             found = verify_export(

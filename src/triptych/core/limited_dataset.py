@@ -8,7 +8,7 @@ from itertools import islice
 
 from pydantic import Field
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.dataset import Item
 
 

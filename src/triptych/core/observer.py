@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from triptych.core.config.errors import guess
-from triptych.core.device import on_cpu
 from triptych.core.errors import InputError, PluginError, TriptychError
+from triptych.core.graphs.device import on_cpu
+from triptych.core.messages import guess
 from triptych.core.ports import Array, Port, When
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from triptych.core.prompt import Media, Prompt
     from triptych.core.reply import Reply
     from triptych.core.request import Request
-    from triptych.core.sequence import Sequence as TokenSequence
+    from triptych.core.sequences.sequence import Sequence as TokenSequence
 
 CORE, PROCESSOR = "core", "processor"
 """Who writes the ports that no stage does; a `Moment` has them in the place of a label."""

@@ -10,8 +10,8 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from triptych.core.config.errors import nearest
 from triptych.core.dataclass import dataclass
+from triptych.core.messages import nearest
 
 MOST_NAMES = 200
 """Files of a folder that are looked at to guess which one was meant."""

@@ -12,36 +12,37 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from triptych.core.assembly import Assembly, assemble, check_chain
-from triptych.core.batch import Batch
-from triptych.core.catalog import Catalog
+from triptych.core.assembly.assembly import Assembly, assemble, check_chain
 from triptych.core.clock import Clock
-from triptych.core.config.errors import ConfigError, guess
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.load import load_spec
 from triptych.core.config.part import Part
 from triptych.core.config.spec import PipelineSpec
+from triptych.core.config_error import ConfigError
 from triptych.core.errors import InputError, TriptychError
-from triptych.core.generation import RunningGeneration, StopRules
-from triptych.core.needs import find_needed
+from triptych.core.execution.scheduler import Job, Scheduler
+from triptych.core.messages import guess
 from triptych.core.observer import Asked, Observer, Watch
-from triptych.core.options import CallOptions
-from triptych.core.placement import Placement
 from triptych.core.ports import Array
-from triptych.core.prefix_cache import DEFAULT_BYTES, PrefixCache
 from triptych.core.prompt import Prompt
 from triptych.core.reply import Reply, Score, Timings, Usage
 from triptych.core.request import Message, Request
+from triptych.core.requests.batch import Batch
+from triptych.core.requests.options import CallOptions
+from triptych.core.requests.stream import Stream
 from triptych.core.sampling.chain import Chain
 from triptych.core.sampling.logprobs import log_softmax
-from triptych.core.scheduler import Job, Scheduler
-from triptych.core.sequence import Sequence as TokenSequence
+from triptych.core.sequences.generation import RunningGeneration, StopRules
+from triptych.core.sequences.prefix_cache import DEFAULT_BYTES, PrefixCache
+from triptych.core.sequences.sequence import Sequence as TokenSequence
 from triptych.core.spans import Span, Strategy
 from triptych.core.stages import Stage
-from triptych.core.stream import Stream
-from triptych.core.wired import MEDIA_PORTS, Wiring
+from triptych.core.wiring.needs import find_needed
+from triptych.core.wiring.placement import Placement
+from triptych.core.wiring.wired import MEDIA_PORTS, Wiring
 
 if TYPE_CHECKING:
-    from triptych.core.chat import Chat
+    from triptych.core.requests.chat import Chat
 
 FEW_TOKENS = 32
 """Fewer tokens than these may attend over keys and values in whole numbers by another kernel than
@@ -164,7 +165,7 @@ class Pipeline:
 
     def chat(self, *, system: str | None = None, **settings: Any) -> Chat:
         """A conversation that keeps its cache from turn to turn; settings as in `stream`."""
-        from triptych.core.chat import Chat
+        from triptych.core.requests.chat import Chat
 
         return Chat(self, system=system, settings=settings)
 

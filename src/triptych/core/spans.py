@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from triptych.core.prompt import Prompt
     from triptych.core.request import Request
     from triptych.core.sampling.chain import Chain
-    from triptych.core.sequence import Sequence
+    from triptych.core.sequences.sequence import Sequence
 
 Logits = npt.NDArray[np.float32]
 """float32 [rows, V]: the logits of a span's last tokens."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from triptych.core.ports import Array, CachePair, Port, When
 
 if TYPE_CHECKING:
-    from triptych.core.shared import Shared
+    from triptych.core.assembly.shared import Shared
 
 
 class Stage(Protocol):

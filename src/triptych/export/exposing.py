@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from triptych.core.errors import InputError
-from triptych.core.graph_header import ON_DEMAND
+from triptych.core.graphs.header import ON_DEMAND
 from triptych.export.builder import FLOAT, OFFERS, Offer
 
 # What two dimensions say: "KIND:LAYERS,KIND:LAYERS", LAYERS being all, 3, 2-5 or 0+3+7-9.

@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from triptych.core.assembly import assemble
-from triptych.core.catalog import Catalog
+from triptych.core.assembly.assembly import assemble
 from triptych.core.clock import Clock
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.load import load_spec
-from triptych.core.execution import Executor
+from triptych.core.execution.execution import Executor
 from triptych.core.ports import Array
 from triptych.core.request import Request
 from triptych.core.stages import Stage
-from triptych.core.wired import Wired
+from triptych.core.wiring.wired import Wired
 
 Hear = Callable[[Stage, Mapping[str, Array]], None]
 """Called with a stage that keeps a cache, and what it was fed, after each of its runs."""

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import onnx_ir as ir
 
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.layouts.processor import processor_for
 from triptych.core.request import Request
 from triptych.export.checkpoint import Checkpoint, read_json

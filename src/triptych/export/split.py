@@ -12,7 +12,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from triptych.core.errors import InputError
-from triptych.core.graph_header import ON_DEMAND
+from triptych.core.graphs.header import ON_DEMAND
 from triptych.export.builder import FLOAT, OFFERS
 
 EARLY = "decoder_early.onnx"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.load import load_spec
 from triptych.core.config.locate import locate
 from triptych.core.errors import TriptychError

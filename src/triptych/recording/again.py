@@ -10,7 +10,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.digests import digests_of
 from triptych.core.config.load import load_spec
 from triptych.core.config.resolved import resolved

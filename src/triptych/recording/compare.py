@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from triptych.core.config.errors import guess
+from triptych.core.messages import guess
 from triptych.core.ports import Array
 from triptych.recording.index import Pass, RecordingError, Tensor
 from triptych.recording.measures import Distance, distance

@@ -16,9 +16,9 @@ import triptych
 from triptych.core.config.digests import digest, digests_of
 from triptych.core.config.resolved import resolved
 from triptych.core.config.spec import PipelineSpec
-from triptych.core.cpu import cpu_name
-from triptych.core.file_version import unread_version
-from triptych.core.whole_file import whole
+from triptych.core.system.cpu import cpu_name
+from triptych.core.system.file_version import unread_version
+from triptych.core.system.whole_file import whole
 from triptych.recording.folder import writing
 from triptych.recording.index import MANIFEST, RecordingError
 from triptych.recording.media import Keeper

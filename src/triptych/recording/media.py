@@ -14,7 +14,7 @@ import numpy as np
 
 from triptych.core.config.digests import sha256
 from triptych.core.request import Request
-from triptych.core.request_media import with_media
+from triptych.core.requests.request_media import with_media
 from triptych.recording.folder import writing
 from triptych.recording.index import RecordingError
 

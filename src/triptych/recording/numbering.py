@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
-from triptych.core.sequence import Sequence
+from triptych.core.sequences.sequence import Sequence
 
 
 class Numbering:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from triptych.core.observer import CORE, Moment
 from triptych.core.ports import When
-from triptych.core.wired import Wiring
+from triptych.core.wiring.wired import Wiring
 from triptych.recording.index import Item, Pass
 from triptych.recording.numbering import Numbering
 

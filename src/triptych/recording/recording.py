@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from triptych.core.file_version import unread_version
 from triptych.core.ports import Array
+from triptych.core.system.file_version import unread_version
 from triptych.recording.index import FORMAT, INDEX, Item, Pass, RecordingError, Tensor
 
 Token = tuple[int, int]

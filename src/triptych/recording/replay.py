@@ -9,10 +9,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from triptych.core.config.errors import guess
+from triptych.core.messages import guess
 from triptych.core.observer import Asked, Moment, Observer
 from triptych.core.ports import Array, Port, same_dtype
-from triptych.core.wired import CORE_READS, KEEP_TOKENS, REDUCTIONS, Wired, Wiring
+from triptych.core.wiring.wired import CORE_READS, KEEP_TOKENS, REDUCTIONS, Wired, Wiring
 from triptych.recording.index import Pass, RecordingError, Tensor
 from triptych.recording.numbering import Numbering
 from triptych.recording.recording import Recording

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from triptych.core.ports import Array, Port
-from triptych.core.whole_file import whole
+from triptych.core.system.whole_file import whole
 from triptych.recording.folder import NotWritten, claim, writing
 from triptych.recording.index import INDEX, Pass, Tensor, header, last
 

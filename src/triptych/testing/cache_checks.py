@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from triptych.core.cache import Pool, Watches
-from triptych.core.cache_needs import names_needed
 from triptych.core.ports import Array, CachePair, Port
+from triptych.core.wiring.cache_needs import names_needed
 from triptych.testing.check import Check, check, declares_neutral
 from triptych.testing.require import require
 from triptych.testing.settings_checks import SETTINGS

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.load import load_spec
 from triptych.testing.check import Check, check
 from triptych.testing.require import require
@@ -106,7 +106,7 @@ def determinism_by_seed(subject: Subject) -> None:
 
 def wiring_holds(subject: Subject) -> None:
     """What is exported is a pipeline whose stages fit, as `triptych check` has it."""
-    from triptych.core.assembly import assemble
+    from triptych.core.assembly.assembly import assemble
     from triptych.core.errors import TriptychError
 
     for checkpoint in _checkpoints(subject):

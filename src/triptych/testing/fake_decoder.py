@@ -11,7 +11,7 @@ import numpy.typing as npt
 from triptych.core.prompt import Prompt
 from triptych.core.request import Request
 from triptych.core.sampling import Chain
-from triptych.core.sequence import Column, Sequence
+from triptych.core.sequences.sequence import Column, Sequence
 from triptych.core.spans import Logits, Span, Strategy
 from triptych.testing.require import require
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.build import Builder, nested_kind
-from triptych.core.config.errors import Where
 from triptych.core.config.nodes import Node
 from triptych.core.config.reader import read_yaml
 from triptych.core.config.resolved import plain
 from triptych.core.config.second import SecondPipeline
+from triptych.core.config.settings import Settings
+from triptych.core.config_error import Where
 from triptych.core.paths import Paths
-from triptych.core.settings import Settings
 from triptych.testing.check import Check
 from triptych.testing.require import require
 from triptych.testing.subject import Subject

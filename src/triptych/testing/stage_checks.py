@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from triptych.core.ports import Array, Port, When, same_dtype
-from triptych.core.reduction import ReductionError, merge_rows
+from triptych.core.sequences.reduction import ReductionError, merge_rows
 from triptych.core.stages import Runtime
 from triptych.testing.check import Check, check, declares_neutral
 from triptych.testing.generators import global_generators

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from triptych.core.errors import InputError
-from triptych.core.needs import Carried
 from triptych.core.prompt import Prompt
 from triptych.core.request import Request
 from triptych.core.sampling import Candidates, Chain, Context
-from triptych.core.sequence import Sequence
+from triptych.core.sequences.sequence import Sequence
 from triptych.core.spans import Logits, Span
+from triptych.core.wiring.needs import Carried
 from triptych.testing.check import Check, check, declares_neutral
 from triptych.testing.fake_decoder import FakeDecoder, FakeGeneration
 from triptych.testing.generators import global_generators

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from triptych.core.catalog import SINGULAR
-from triptych.core.component import Kind
-from triptych.core.settings import Settings
+from triptych.core.components.catalog import SINGULAR
+from triptych.core.components.component import Kind
+from triptych.core.config.settings import Settings
 from triptych.testing.require import require
 
 KINDS: dict[str, Kind] = {name: kind for kind, name in SINGULAR.items()}

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from triptych.core.graph_header import DTYPES
+from triptych.core.graphs.header import DTYPES
 from triptych.core.ports import Array, Port
 
 IR_VERSION = 10

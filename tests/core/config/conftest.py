@@ -10,11 +10,11 @@ from typing import Literal
 import pytest
 from pydantic import Field, PositiveInt
 
-from triptych.core.catalog import Catalog
-from triptych.core.component import Component, Kind
-from triptych.core.entry import Entry, Origin
+from triptych.core.components.catalog import Catalog
+from triptych.core.components.component import Component, Kind
+from triptych.core.components.entry import Entry, Origin
+from triptych.core.config.settings import CacheItem, Settings
 from triptych.core.paths import FilePath
-from triptych.core.settings import CacheItem, Settings
 
 GOOD = """\
 format: 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from triptych.core.config.chain import SamplingFlags
-from triptych.core.config.errors import ConfigError
 from triptych.core.config.load import load_spec
+from triptych.core.config_error import ConfigError
 
 
 @pytest.fixture

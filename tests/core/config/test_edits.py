@@ -9,8 +9,8 @@ import pytest
 from tests.core.config.conftest import GOOD
 from triptych.core.config.chain import SamplingFlags
 from triptych.core.config.edits import Override, parse_set
-from triptych.core.config.errors import ConfigError
 from triptych.core.config.load import load_spec
+from triptych.core.config_error import ConfigError
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import hashlib
 import pytest
 
 from triptych.core.config import reader
-from triptych.core.config.errors import ConfigError
 from triptych.core.config.kept_tree import read_kept
 from triptych.core.config.reader import read_yaml
+from triptych.core.config_error import ConfigError
 
 TEXT = b"format: 1\nstages:\n  - {a: [1, 2.5, yes, true, null, .inf], b: {}}\n  - &x []\n  - *x\n"
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tests.core.config.conftest import GOOD, Full, Window
 from triptych.core.config import load, locate
-from triptych.core.config.errors import ConfigError, Where
 from triptych.core.config.load import load_spec
 from triptych.core.config.part import PortChange
+from triptych.core.config_error import ConfigError, Where
 
 
 def test_the_items_become_parts_in_order(folder, catalog):

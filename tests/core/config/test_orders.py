@@ -2,9 +2,9 @@
 
 import pytest
 
-from triptych.core.config.errors import ConfigError, Where
 from triptych.core.config.nodes import node_of
 from triptych.core.config.orders import ORDERS, OTHER_NAMES, parse_chain
+from triptych.core.config_error import ConfigError, Where
 from triptych.plugins.samplers.manifest import samplers
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triptych.core.config.errors import ConfigError, Where
 from triptych.core.config.nodes import LARGEST
 from triptych.core.config.reader import read_yaml
+from triptych.core.config_error import ConfigError, Where
 
 
 def read(text):

@@ -11,9 +11,9 @@ from ruamel.yaml import YAML
 
 from triptych.core.config import load as loading
 from triptych.core.config import resolved as resolving
-from triptych.core.config.errors import ConfigError
 from triptych.core.config.load import load_spec
 from triptych.core.config.resolved import resolved
+from triptych.core.config_error import ConfigError
 
 
 def sha256(path):

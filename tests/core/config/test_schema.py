@@ -10,12 +10,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tests.core.config.conftest import GOOD
-from triptych.core.catalog import Catalog
-from triptych.core.component import Component
-from triptych.core.config.errors import ConfigError
+from triptych.core.components.catalog import Catalog
+from triptych.core.components.component import Component
+from triptych.core.components.entry import Entry, Origin, PluginFault
 from triptych.core.config.load import load_spec
 from triptych.core.config.schema import json_schema
-from triptych.core.entry import Entry, Origin, PluginFault
+from triptych.core.config_error import ConfigError
 
 WRONG = Path(__file__).parent / "wrong"
 

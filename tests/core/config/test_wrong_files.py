@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.core.config.graphs import write_odd_ones, write_qwen3_vl
-from triptych.core.catalog import Catalog
-from triptych.core.config.errors import ConfigError
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.load import load_spec
+from triptych.core.config_error import ConfigError
 from triptych.core.ports import Port
-from triptych.core.wiring import wire
+from triptych.core.wiring.wiring import wire
 
 WRONG = sorted((Path(__file__).parent / "wrong").glob("*.yaml"))
 
@@ -27,8 +27,8 @@ OFFERS = (
 """What a processor of images offers; the real one would need a tokenizer's files."""
 
 MANIFEST = """
-from triptych.core.component import Component
-from triptych.core.hookspecs import hookimpl
+from triptych.core.components.component import Component
+from triptych.core.components.hookspecs import hookimpl
 
 @hookimpl
 def stages():

@@ -10,7 +10,7 @@ import pytest
 
 import triptych
 from triptych.cli.calibration import calibration_requests
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.load import load_spec
 from triptych.export import export_checkpoint
 from triptych.export.checkpoint import Checkpoint

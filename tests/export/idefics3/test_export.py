@@ -14,7 +14,7 @@ import transformers
 
 from tests.export.idefics3.checkpoints import SHAPES, TinyShape, random_checkpoint
 from triptych.core.errors import TriptychError
-from triptych.core.graph_header import read_header
+from triptych.core.graphs.header import read_header
 from triptych.export import export_checkpoint
 from triptych.export.idefics3 import config as family
 from triptych.export.idefics3.exporter import Idefics3Exporter

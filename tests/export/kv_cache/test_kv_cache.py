@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
 import triptych
 from triptych.cli.calibration import calibration_requests
 from triptych.core.errors import InputError
-from triptych.core.graph import Graph
+from triptych.core.graphs.graph import Graph
 from triptych.core.stages import Runtime
 from triptych.export import export_checkpoint
 from triptych.export.kv_cache import CacheFormError, cache_form, cache_ranges, store_cache

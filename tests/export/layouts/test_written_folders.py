@@ -15,9 +15,9 @@ from tests.export.qwen2_vl.checkpoints import VL_SHAPES, vl_checkpoint
 from tests.export.text_checkpoints import TEXT_SHAPES, text_checkpoint
 from triptych import Request
 from triptych.cli import export
-from triptych.core.graph_header import read_header
+from triptych.core.graphs.header import read_header
+from triptych.core.graphs.session import session_options
 from triptych.core.prompt import Prompt
-from triptych.core.session import session_options
 from triptych.core.stages import Runtime
 from triptych.export import export_checkpoint, graph_files
 from triptych.export.layouts import LAYOUTS, LayoutError

@@ -11,7 +11,7 @@ import onnx.helper as make
 import onnx.numpy_helper
 import onnxruntime
 
-from triptych.core.session import session_options
+from triptych.core.graphs.session import session_options
 from triptych.core.stages import Runtime
 
 Array = np.ndarray[Any, Any]

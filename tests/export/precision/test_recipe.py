@@ -7,7 +7,7 @@ import json
 import pytest
 
 from triptych.cli.export import PRECISIONS as TYPED
-from triptych.core.config.errors import ConfigError
+from triptych.core.config_error import ConfigError
 from triptych.export.precision import PRECISIONS, preset, read_recipe, recipe_of
 from triptych.export.precision.blocks import BlockFormat
 from triptych.export.precision.quantizers import QUANTIZERS

@@ -9,7 +9,7 @@ import pytest
 from tests.export.checkpoints import SHAPES, random_checkpoint
 from tests.export.graphs import Graphs
 from tests.export.precision.operators import run_model
-from triptych.core import session
+from triptych.core.graphs import session
 from triptych.export import export_checkpoint
 from triptych.export.builder import FLOAT, GraphBuilder
 from triptych.export.checkpoint import Checkpoint, Weight

@@ -13,9 +13,9 @@ import triptych
 from tests.export.checkpoints import SHAPES, random_checkpoint
 from triptych.bench.step_bytes import step_bytes
 from triptych.cli.calibration import calibration_requests
-from triptych.core.config.errors import ConfigError
-from triptych.core.graph_cut import cut_outputs
-from triptych.core.graph_header import read_header
+from triptych.core.config_error import ConfigError
+from triptych.core.graphs.cut import cut_outputs
+from triptych.core.graphs.header import read_header
 from triptych.export import export_checkpoint
 from triptych.export.precision import read_recipe
 from triptych.export.precision.stored import graph_weights, prompt_weights

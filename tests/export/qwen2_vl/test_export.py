@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 import triptych
 from tests.export.qwen2_vl.checkpoints import VL_SHAPES, vl_checkpoint
 from triptych.core.errors import TriptychError
-from triptych.core.graph_header import read_header
+from triptych.core.graphs.header import read_header
 from triptych.export import export_checkpoint
 from triptych.export.qwen2_vl.config import (
     Windows,

@@ -18,8 +18,8 @@ from tests.export.checkpoints import random_checkpoint
 from tests.export.graphs import Graphs
 from tests.export.qwen3_vl_moe.checkpoints import MOE_SHAPES, TinyMoeShape
 from tests.export.reference import Prompt, Reference
-from triptych.core.catalog import Catalog
-from triptych.core.session import session_options
+from triptych.core.components.catalog import Catalog
+from triptych.core.graphs.session import session_options
 from triptych.core.stages import Runtime
 from triptych.export import export_checkpoint
 from triptych.export.builder import FLOAT, GraphBuilder

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.fakes import FakePipeline
 from triptych import InputError
-from triptych.core.execution import Clock
+from triptych.core.execution.execution import Clock
 from triptych.plugins.positions import manifest
 from triptych.plugins.positions.mrope import MRope, mrope_positions
 from triptych.plugins.positions.positions import Positions

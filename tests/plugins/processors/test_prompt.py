@@ -13,7 +13,7 @@ from PIL import Image
 
 from triptych.core.errors import InputError
 from triptych.core.request import Request
-from triptych.core.text_stream import TextStream
+from triptych.core.sequences.text_stream import TextStream
 from triptych.plugins.processors import patches
 from triptych.plugins.processors.hf import HFProcessor
 

@@ -11,7 +11,7 @@ import torch
 
 import triptych
 from triptych import Request
-from triptych.core.config.errors import ConfigError
+from triptych.core.config_error import ConfigError
 from triptych.core.errors import InputError
 from triptych.export import export_checkpoint
 from triptych.models.sketch.checkpoint import load_checkpoint

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import triptych
-from triptych.core.config.errors import ConfigError
+from triptych.core.config_error import ConfigError
 from triptych.export import export_checkpoint
 from triptych.plugins.reducers.visionzip import VisionZip
 

@@ -9,7 +9,7 @@ import pytest
 
 import triptych
 from triptych.core.clock import Clock
-from triptych.core.config.errors import ConfigError
+from triptych.core.config_error import ConfigError
 from triptych.export import export_checkpoint
 from triptych.plugins.strategies.dola import DoLa
 

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from tests.plugins.strategies.stateful import Alternates, Mirostat, RepetitionPenalty
 from triptych.core.sampling import Chain
-from triptych.core.sequence import Sequence
+from triptych.core.sequences.sequence import Sequence
 from triptych.plugins.samplers.draw import Draw
 from triptych.plugins.samplers.greedy import Greedy
 from triptych.plugins.samplers.temperature import Temperature

@@ -16,7 +16,7 @@ import pytest
 
 from tests.workbench import sweeps
 from triptych import InputError
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.load import load_spec
 from triptych.workbench.engines.choice import engine_named
 from triptych.workbench.engines.local import LocalEngine

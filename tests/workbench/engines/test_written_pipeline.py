@@ -3,7 +3,7 @@
 import pickle
 
 from tests import fakes
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.edits import Override
 from triptych.core.config.load import load_spec
 from triptych.core.pipeline import Pipeline

@@ -6,7 +6,7 @@ import pytest
 
 from tests import fakes
 from triptych import InputError
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.edits import Override
 from triptych.core.config.load import load_spec
 from triptych.workbench.lines.made_with import MadeWith, pipeline_facts, plugin_facts

@@ -8,7 +8,7 @@ import pytest
 import triptych
 from tests.workbench.sweeps import by_cell, read, run
 from triptych.core.errors import PluginError
-from triptych.core.graph import Graph
+from triptych.core.graphs.graph import Graph
 from triptych.workbench.engines.local import LocalEngine
 from triptych.workbench.runs.seeds import run_seed
 from triptych.workbench.runs.store import Store

@@ -123,7 +123,7 @@ include:
 def test_an_arm_is_recorded_as_a_pipeline_that_runs_again_from_any_place(tmp_path):
     from ruamel.yaml import YAML
 
-    from triptych.core.catalog import Catalog
+    from triptych.core.components.catalog import Catalog
     from triptych.core.config.load import load_spec
 
     asked = read(

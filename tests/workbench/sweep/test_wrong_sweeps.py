@@ -3,7 +3,7 @@
 import pytest
 
 from tests.workbench.sweeps import MADE_UP, write
-from triptych.core.config.errors import ConfigError
+from triptych.core.config_error import ConfigError
 from triptych.workbench.runs.ablation import Ablation
 
 GOOD = """\

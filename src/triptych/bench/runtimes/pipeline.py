@@ -44,7 +44,7 @@ class Runtime:
             from .profiling import record
 
             record(profile)
-        from triptych.core.catalog import Catalog
+        from triptych.core.components.catalog import Catalog
         from triptych.core.config.edits import parse_set
         from triptych.core.config.load import load_spec
         from triptych.core.pipeline import Pipeline

@@ -10,17 +10,17 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, PositiveInt
 
-from triptych.core.catalog import Catalog, UnknownComponent
-from triptych.core.component import Kind
-from triptych.core.config.errors import ConfigError, Where
+from triptych.core.components.catalog import Catalog, UnknownComponent
+from triptych.core.components.component import Kind
+from triptych.core.components.entry import Entry, PluginFault
 from triptych.core.config.items import Item, parse_item
 from triptych.core.config.nodes import Node, node_of, shown
 from triptych.core.config.part import Part, PortChange
+from triptych.core.config.settings import Nested, Settings
 from triptych.core.config.validate import validate
+from triptych.core.config_error import ConfigError, Where
 from triptych.core.dataclass import dataclass
-from triptych.core.entry import Entry, PluginFault
 from triptych.core.paths import Paths
-from triptych.core.settings import Nested, Settings
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Literal
 
 from triptych.core.config.build import Builder
-from triptych.core.config.errors import ConfigError, Where
 from triptych.core.config.items import Item, check_labels
 from triptych.core.config.nodes import Node, node_of
 from triptych.core.config.part import Part
+from triptych.core.config_error import ConfigError, Where
 from triptych.core.dataclass import dataclass
 
 DEFAULT_ORDER = ("temperature", "top_k", "top_p")

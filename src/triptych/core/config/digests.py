@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from triptych.core.config.errors import ConfigError
 from triptych.core.config.nodes import Node, shown
 from triptych.core.config.part import Part
 from triptych.core.config.second import SecondPipeline
-from triptych.core.graph_header import GraphFileError, read_header
+from triptych.core.config_error import ConfigError
+from triptych.core.graphs.header import GraphFileError, read_header
 from triptych.core.paths import Paths
 
 if TYPE_CHECKING:

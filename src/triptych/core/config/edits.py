@@ -9,14 +9,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from triptych.core.component import Kind
+from triptych.core.components.component import Kind
 from triptych.core.config.build import Builder, nested_kind, settings_node
 from triptych.core.config.chain import DEFAULT_ORDER, Spoken, insert_warp
-from triptych.core.config.errors import ConfigError, Where, unknown
 from triptych.core.config.items import Item, check_labels, parse_item, parse_items
 from triptych.core.config.nodes import Node, node_of, shown
 from triptych.core.config.orders import parse_chain
 from triptych.core.config.sections import SessionSettings, StopSettings
+from triptych.core.config_error import ConfigError, Where, unknown
 from triptych.core.dataclass import dataclass
 
 ALONE: tuple[Kind, ...] = ("processors", "strategies")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from triptych.core.config.errors import ConfigError, Where
 from triptych.core.config.kept_tree import read_kept
 from triptych.core.config.nodes import LARGEST, Node, shown
+from triptych.core.config_error import ConfigError, Where
 
 
 def read_form(file: Path, what: str, version: int) -> Node:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from triptych.core.catalog import SINGULAR
-from triptych.core.component import Kind
-from triptych.core.config.errors import ConfigError, Where, unknown
+from triptych.core.components.catalog import SINGULAR
+from triptych.core.components.component import Kind
 from triptych.core.config.nodes import Node, shown
+from triptych.core.config_error import ConfigError, Where, unknown
 from triptych.core.dataclass import dataclass
 
 SIBLINGS: dict[Kind, tuple[str, ...]] = {

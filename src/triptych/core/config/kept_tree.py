@@ -12,9 +12,9 @@ from contextlib import suppress
 from typing import Any
 
 from triptych import __version__
-from triptych.core.config.errors import Where
 from triptych.core.config.nodes import Node
-from triptych.core.kept_files import KeptFiles
+from triptych.core.config_error import Where
+from triptych.core.system.kept_files import KeptFiles
 
 KIND = "trees"
 """What the trees are among the files that are kept."""

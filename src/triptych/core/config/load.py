@@ -7,21 +7,21 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.build import Builder
 from triptych.core.config.chain import SamplingFlags, Spoken, apply_flags, chain_of
 from triptych.core.config.digests import check_digests
 from triptych.core.config.edits import Draft, Edits, Insert, Overrides, Replace
-from triptych.core.config.errors import ConfigError, Where, unknown
 from triptych.core.config.form import check_form, read_form
 from triptych.core.config.items import RESERVED, parse_item, parse_items
 from triptych.core.config.locate import BUILT_IN, builtin, locate, unfiled_folder
 from triptych.core.config.nodes import Node, node_of, shown
 from triptych.core.config.orders import parse_chain
 from triptych.core.config.sections import SessionSettings, StopSettings
+from triptych.core.config.settings import Settings
 from triptych.core.config.spec import NO_FLAGS, PipelineSpec
+from triptych.core.config_error import ConfigError, Where, unknown
 from triptych.core.paths import Paths
-from triptych.core.settings import Settings
 
 if TYPE_CHECKING:
     from triptych.core.layouts.recognise import Recognised

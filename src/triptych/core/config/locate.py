@@ -5,7 +5,8 @@ from __future__ import annotations
 from os import PathLike, fspath
 from pathlib import Path
 
-from triptych.core.config.errors import ConfigError, Where, nearest
+from triptych.core.config_error import ConfigError, Where
+from triptych.core.messages import nearest
 
 FILE = "pipeline.yaml"
 """The pipeline file of a folder."""

@@ -9,7 +9,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from triptych.core.config.errors import ConfigError, Where
+from triptych.core.config_error import ConfigError, Where
 from triptych.core.dataclass import dataclass
 from triptych.core.paths import Typed
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from triptych.core.config.errors import ConfigError, unknown
 from triptych.core.config.items import Item, parse_item, parse_items
 from triptych.core.config.nodes import Node, shown
+from triptych.core.config_error import ConfigError, unknown
 
 ORDER = "order"
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from triptych.core.config.errors import ConfigError, Where
+from triptych.core.config_error import ConfigError, Where
 from triptych.core.dataclass import dataclass
 from triptych.core.errors import TriptychError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from triptych.core.entry import Entry
+    from triptych.core.components.entry import Entry
     from triptych.core.ports import Axis
 
 

@@ -19,8 +19,8 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.nodes import ScalarNode
 
-from triptych.core.config.errors import ConfigError, Where
 from triptych.core.config.nodes import DEEPEST, LARGEST, Node, shown
+from triptych.core.config_error import ConfigError, Where
 from triptych.core.dataclass import dataclass
 
 MOST_VALUES = 20_000

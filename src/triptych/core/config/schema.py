@@ -8,14 +8,14 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
-from triptych.core.catalog import Catalog
-from triptych.core.component import Kind
+from triptych.core.components.catalog import Catalog
+from triptych.core.components.component import Kind
+from triptych.core.components.entry import Entry, PluginFault
 from triptych.core.config.build import PortSettings
 from triptych.core.config.items import LABEL, SIBLINGS
 from triptych.core.config.orders import CHOOSERS, ORDER, ORDERS
 from triptych.core.config.sections import SessionSettings, StopSettings
-from triptych.core.entry import Entry, PluginFault
-from triptych.core.settings import ITEM_OF
+from triptych.core.config.settings import ITEM_OF
 
 KINDS: tuple[Kind, ...] = ("processors", "stages", "samplers", "strategies", "caches")
 """The kinds that a pipeline file names."""

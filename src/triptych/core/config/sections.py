@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, StringConstraints
 
+from triptych.core.config.settings import Settings
 from triptych.core.config.size import SIZE
-from triptych.core.feature_cache import DEFAULT_BYTES as FEATURE_BYTES
-from triptych.core.memory import total_memory
-from triptych.core.settings import Settings
+from triptych.core.sequences.feature_cache import DEFAULT_BYTES as FEATURE_BYTES
+from triptych.core.system.memory import total_memory
 
 MOST_THREADS = 1024
 """More than any machine has cores; making very many takes the machine away for minutes."""

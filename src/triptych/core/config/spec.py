@@ -9,12 +9,12 @@ from typing import Any
 
 from triptych.core.config.build import Builder
 from triptych.core.config.chain import SamplingFlags, apply_flags, chain_of
-from triptych.core.config.errors import Where
 from triptych.core.config.items import Item
 from triptych.core.config.nodes import node_of
 from triptych.core.config.orders import parse_chain
 from triptych.core.config.part import Part
 from triptych.core.config.sections import SessionSettings, StopSettings
+from triptych.core.config_error import Where
 from triptych.core.dataclass import dataclass
 from triptych.core.paths import Paths
 

@@ -8,11 +8,12 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from triptych.core.config.errors import ConfigError, Where, nearest
 from triptych.core.config.nodes import Node, shown
 from triptych.core.config.size import SIZE
+from triptych.core.config_error import ConfigError, Where
 from triptych.core.dataclass import dataclass
 from triptych.core.errors import TriptychError
+from triptych.core.messages import nearest
 
 M = TypeVar("M", bound=BaseModel)
 

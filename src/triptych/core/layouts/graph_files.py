@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from triptych.core.cache_pairs import CacheTensors
-from triptych.core.config.errors import nearest
-from triptych.core.graph_header import GraphHeader, read_header
-from triptych.core.host_inputs import BRANCH
+from triptych.core.graphs.cache_pairs import CacheTensors
+from triptych.core.graphs.header import GraphHeader, read_header
+from triptych.core.graphs.host_inputs import BRANCH
 from triptych.core.layouts.genai import GenAIConfig
 from triptych.core.layouts.json_files import problem
 from triptych.core.layouts.port_names import PARTS, PartName, usual_name
+from triptych.core.messages import nearest
 from triptych.core.paths import Paths
 
 MOST_GRAPHS = 200

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from triptych.core.config.errors import ConfigError, Where
+from triptych.core.config_error import ConfigError, Where
 
 LARGEST = 16 * 2**20
 """The largest JSON file that is read, in bytes."""

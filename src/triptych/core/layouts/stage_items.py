@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from triptych.core.cache_pairs import CacheTensors
-from triptych.core.config.errors import ConfigError
-from triptych.core.graph_header import DTYPES
-from triptych.core.host_inputs import HOST_INPUTS
+from triptych.core.config_error import ConfigError
+from triptych.core.graphs.cache_pairs import CacheTensors
+from triptych.core.graphs.header import DTYPES
+from triptych.core.graphs.host_inputs import HOST_INPUTS
 from triptych.core.layouts.graph_files import GraphFile, GraphFiles
 from triptych.core.layouts.json_files import problem
 from triptych.core.layouts.model_facts import MERGE_SIZE, ModelFacts

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, cast
 
 import onnx_ir as ir
 
+from triptych.core.graphs.session import session_options
 from triptych.core.ports import Array
-from triptych.core.session import session_options
 from triptych.core.stages import Runtime
 from triptych.export.builder import IR_VERSION
 from triptych.export.graph_files import GraphFiles

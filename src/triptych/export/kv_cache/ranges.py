@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.ports import Array
 from triptych.core.request import Request
 from triptych.core.stages import Stage

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
-from triptych.core.graph_header import PROMPT_TOKENS
+from triptych.core.graphs.header import PROMPT_TOKENS
 from triptych.core.ports import Array
 from triptych.export.kv_cache.form import CacheForm, CacheFormError
 from triptych.export.kv_cache.prompts import END_TOKENS, split_prompts

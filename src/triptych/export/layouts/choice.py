@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from triptych.core.config.errors import nearest
+from triptych.core.messages import nearest
 from triptych.export.layouts.genai import GenAI
 from triptych.export.layouts.layout import Layout, LayoutError
 from triptych.export.layouts.onnx_community import OnnxCommunity

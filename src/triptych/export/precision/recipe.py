@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from triptych.core.settings import Settings
+from triptych.core.config.settings import Settings
 from triptych.export.precision.blocks import BlockFormat
 from triptych.export.precision.storage import Part
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from triptych.core.config.errors import ConfigError, Where, nearest
 from triptych.core.config.form import check_form, read_form
 from triptych.core.config.nodes import Node, node_of
 from triptych.core.config.validate import validate
+from triptych.core.config_error import ConfigError, Where
+from triptych.core.messages import nearest
 from triptych.export.precision.recipe import FORMAT, Recipe
 
 WHAT = "a recipe"

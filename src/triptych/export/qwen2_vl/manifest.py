@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from triptych.core.component import Component
-from triptych.core.hookspecs import hookimpl
+from triptych.core.components.component import Component
+from triptych.core.components.hookspecs import hookimpl
 
 
 @hookimpl

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from triptych.core import settings
+from triptych.core.config import settings
 from triptych.core.paths import FilePath
 from triptych.core.ports import Array, CachePair, Port, When
 from triptych.core.stages import Runtime

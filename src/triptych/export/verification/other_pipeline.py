@@ -10,7 +10,7 @@ from triptych.core.errors import TriptychError
 from triptych.core.ports import Array
 from triptych.core.prompt import Prompt
 from triptych.core.request import Request
-from triptych.core.sequence import Sequence
+from triptych.core.sequences.sequence import Sequence
 from triptych.export.verification.case import Case
 from triptych.export.verification.reference import Course, Forward, Processed
 from triptych.export.verification.tapped import Fault, TappedPipeline

@@ -11,18 +11,18 @@ from typing import Any, cast
 
 import numpy as np
 
-from triptych.core.assembly import Assembly, assemble
+from triptych.core.assembly.assembly import Assembly, assemble
 from triptych.core.clock import Clock
 from triptych.core.config.part import Part
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.errors import TriptychError
-from triptych.core.execution import Executor
-from triptych.core.feature_cache import FeatureCache
+from triptych.core.execution.execution import Executor
 from triptych.core.ports import Array, Port, When
 from triptych.core.prompt import Processor, Prompt
 from triptych.core.request import Request
-from triptych.core.sequence import Sequence as TokenSequence
-from triptych.core.wired import INPUT_PORTS, Read, Wired, Wiring, Write
+from triptych.core.sequences.feature_cache import FeatureCache
+from triptych.core.sequences.sequence import Sequence as TokenSequence
+from triptych.core.wiring.wired import INPUT_PORTS, Read, Wired, Wiring, Write
 
 Forced = Mapping[str, Sequence[Array | None]]
 """By port: what is passed on in place of its first, second, ... value; None: what was written."""

@@ -9,9 +9,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from triptych.core.config.settings import Settings
 from triptych.core.dataset import Item
 from triptych.core.request import Request
-from triptych.core.settings import Settings
 from triptych.models.sketch.conversations import (
     TASKS,
     Conversation,

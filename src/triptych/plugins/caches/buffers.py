@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from triptych.core.cache import Binding, TokenIndex
-from triptych.core.device import copy_rows
 from triptych.core.errors import InputError, PluginError, TriptychError
+from triptych.core.graphs.device import copy_rows
 from triptych.core.ports import Array, CachePair
 from triptych.plugins.caches.block import Block, Pasts
 

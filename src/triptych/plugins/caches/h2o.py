@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from pydantic import Field
 
-from triptych.core import settings
 from triptych.core.cache import TokenIndex
+from triptych.core.config import settings
 from triptych.core.ports import Array, CachePair
 from triptych.plugins.caches.block import Pasts
 from triptych.plugins.caches.buffers import BufferCache, CacheError, Rows

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from triptych.core import settings
+from triptych.core.config import settings
 from triptych.core.ports import Array, CachePair
 from triptych.plugins.caches.block import Pasts
 from triptych.plugins.caches.buffers import BufferCache, CacheError, Rows

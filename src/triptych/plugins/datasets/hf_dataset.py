@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import Field
 
-from triptych.core.config.errors import guess
 from triptych.core.dataset import Item
 from triptych.core.errors import InputError
 from triptych.core.limited_dataset import LimitedDataset
+from triptych.core.messages import guess
 from triptych.core.paths import FilePath
 from triptych.core.request import Request
 from triptych.plugins.datasets.rows import field, filled, label

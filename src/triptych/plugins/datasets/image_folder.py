@@ -15,7 +15,7 @@ from triptych.core.errors import InputError
 from triptych.core.limited_dataset import LimitedDataset
 from triptych.core.paths import FilePath
 from triptych.core.request import Request
-from triptych.core.request_json import parse_object
+from triptych.core.requests.request_json import parse_object
 from triptych.plugins.datasets.rows import field, filled, label
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})

@@ -10,7 +10,7 @@ from triptych.core.dataset import Item
 from triptych.core.errors import InputError
 from triptych.core.limited_dataset import LimitedDataset
 from triptych.core.paths import FilePath
-from triptych.core.request_json import parse_object, request_of
+from triptych.core.requests.request_json import parse_object, request_of
 
 REFERENCES = ("reference", "references")
 FIELDS = (*REFERENCES, "cluster", "task")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from triptych.core.component import Component
-from triptych.core.hookspecs import hookimpl
+from triptych.core.components.component import Component
+from triptych.core.components.hookspecs import hookimpl
 
 _HERE = "triptych.plugins.datasets"
 

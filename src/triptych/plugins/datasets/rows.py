@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from triptych.core.config.errors import guess
 from triptych.core.errors import InputError
+from triptych.core.messages import guess
 
 FIELD = re.compile(r"\{([^{}]+)\}")
 """``{name}`` in a template."""

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from pydantic import Field, PositiveInt
 
-from triptych.core import settings
-from triptych.core.cache_pairs import CacheForm, CacheTensors
-from triptych.core.host_inputs import HostInputs
-from triptych.core.onnx_stage import OnnxStage
+from triptych.core.config import settings
+from triptych.core.config.settings import CacheItem
+from triptych.core.graphs.cache_pairs import CacheForm, CacheTensors
+from triptych.core.graphs.host_inputs import HostInputs
+from triptych.core.graphs.onnx_stage import OnnxStage
 from triptych.core.paths import FilePath
 from triptych.core.ports import Array, When
-from triptych.core.settings import CacheItem
 
 
 class Decoder(OnnxStage):

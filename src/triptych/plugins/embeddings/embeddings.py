@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from triptych.core import settings
-from triptych.core.onnx_stage import OnnxStage
+from triptych.core.config import settings
+from triptych.core.graphs.onnx_stage import OnnxStage
 from triptych.core.paths import FilePath
 from triptych.core.ports import When
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
-from triptych.core import settings
+from triptych.core.config import settings
 from triptych.core.errors import InputError
 from triptych.core.ports import Array, CachePair, Port, When
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from pydantic import Field
 
-from triptych.core import settings
+from triptych.core.config import settings
 from triptych.core.paths import FilePath
 from triptych.core.ports import Array, CachePair, Port, When
 from triptych.plugins.features.files import FEATURES, FeatureFileError, read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.dataset import Item
 from triptych.core.metric import Answer
 from triptych.plugins.metrics.references import texts_of

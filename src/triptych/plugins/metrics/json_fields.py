@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.dataset import Item
 from triptych.core.errors import InputError
 from triptych.core.metric import Answer

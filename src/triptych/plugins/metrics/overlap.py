@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.dataset import Item
 from triptych.core.errors import InputError
 from triptych.core.metric import Answer

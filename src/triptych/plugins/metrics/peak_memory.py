@@ -8,7 +8,7 @@ from pathlib import Path
 from triptych.core.dataset import Item
 from triptych.core.errors import InputError
 from triptych.core.metric import Answer, Measures
-from triptych.core.usage import peak_memory
+from triptych.core.system.usage import peak_memory
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")

@@ -1,7 +1,7 @@
 """Any ONNX graph as a stage, without a line of Python."""
 
-from triptych.core.component import Component
-from triptych.core.hookspecs import hookimpl
+from triptych.core.components.component import Component
+from triptych.core.components.hookspecs import hookimpl
 
 
 @hookimpl

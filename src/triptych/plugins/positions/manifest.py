@@ -1,7 +1,7 @@
 """Positions of tokens."""
 
-from triptych.core.component import Component
-from triptych.core.hookspecs import hookimpl
+from triptych.core.components.component import Component
+from triptych.core.components.hookspecs import hookimpl
 
 
 @hookimpl

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from triptych.core import settings
+from triptych.core.config import settings
 from triptych.core.errors import InputError
 from triptych.core.ports import Array, CachePair, Port, When
 

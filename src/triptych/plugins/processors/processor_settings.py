@@ -7,8 +7,8 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from triptych.core.config.settings import Settings
 from triptych.core.paths import FilePath
-from triptych.core.settings import Settings
 
 PIXEL_LIMIT = 89_478_485
 """Pixels of the largest picture: Pillow's own threshold of a decompression bomb, 1 GiB / 12."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from triptych.core import settings
+from triptych.core.config import settings
 from triptych.core.ports import CachePair, Port, When
 
 Rows = npt.NDArray[np.int64]

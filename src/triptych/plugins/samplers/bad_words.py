@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeInt
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.sampling import Candidates, Context, Vocabulary
 from triptych.plugins.samplers.places import without
 from triptych.plugins.samplers.runs import Run, completes, tokens_of

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.errors import InputError
 from triptych.core.sampling import Candidates, Context, Vocabulary
 from triptych.core.sampling.candidates import Mask

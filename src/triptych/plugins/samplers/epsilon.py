@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.sampling import Candidates, Context
 
 

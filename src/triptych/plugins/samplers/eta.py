@@ -6,7 +6,7 @@ import math
 
 from pydantic import Field
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.sampling import Candidates, Context
 from triptych.plugins.samplers.entropy import entropy
 

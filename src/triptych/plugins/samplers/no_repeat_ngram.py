@@ -5,7 +5,7 @@ from __future__ import annotations
 from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import Field
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.sampling import Candidates, Context
 from triptych.plugins.samplers.places import without
 

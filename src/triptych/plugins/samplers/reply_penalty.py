@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.sampling import Candidates, Context
 from triptych.plugins.samplers.places import places
 

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import Field, NonNegativeInt, model_validator
 from pydantic_core import PydanticCustomError
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.errors import InputError
 from triptych.core.sampling import Vocabulary
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.sampling import Candidates, Context, log_softmax
 
 

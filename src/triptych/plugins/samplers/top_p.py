@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.sampling import Candidates, Context
 from triptych.core.sampling.candidates import Scores
 from triptych.core.sampling.scratch import scratch

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from triptych.core.sampling import Candidates, Chain, log_softmax
-from triptych.core.sequence import Sequence as TokenSequence
+from triptych.core.sequences.sequence import Sequence as TokenSequence
 from triptych.core.spans import Generation
 from triptych.plugins.strategies.beam_settings import BeamSettings
 

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 
 
 class BeamSettings(core.Settings):

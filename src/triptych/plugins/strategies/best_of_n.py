@@ -10,10 +10,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.errors import InputError
 from triptych.core.sampling import Chain, log_softmax
-from triptych.core.sequence import Sequence
+from triptych.core.sequences.sequence import Sequence
 from triptych.core.spans import Generation, Logits, Span
 
 

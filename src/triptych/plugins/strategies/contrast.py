@@ -11,9 +11,9 @@ from collections.abc import Generator
 import numpy as np
 import numpy.typing as npt
 
-from triptych.core.needs import carrying
 from triptych.core.prompt import Prompt
 from triptych.core.spans import Generation, Logits, Span
+from triptych.core.wiring.needs import carrying
 
 Row = npt.NDArray[np.floating]
 """Logits [V]: of the model in float32, of a combination in float64."""

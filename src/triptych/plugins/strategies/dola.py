@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from triptych.core import settings as core
-from triptych.core.needs import carried, carrying
+from triptych.core.config import settings as core
 from triptych.core.sampling import log_softmax
 from triptych.core.spans import Generation, Logits, Span
+from triptych.core.wiring.needs import carried, carrying
 
 Scores = npt.NDArray[np.float64]
 

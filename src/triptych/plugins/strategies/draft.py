@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.config.second import PipelineSource
 from triptych.core.errors import InputError, TriptychError
 from triptych.core.prompt import Processor, Prompt

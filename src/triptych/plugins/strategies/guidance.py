@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.prompt import Prompt
 from triptych.core.sampling import log_softmax
 from triptych.plugins.strategies.contrast import Contrast, Row

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.spans import Generation, Logits, Span
 from triptych.plugins.strategies.ngrams import Ngrams
 from triptych.plugins.strategies.pace import Pace

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from triptych.core import settings as core
+from triptych.core.config import settings as core
 from triptych.core.ports import Array
 from triptych.core.prompt import Media, Prompt, digest_of
 from triptych.plugins.strategies.contrast import Contrast, Row

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from triptych.core.config.errors import guess
 from triptych.core.errors import InputError
+from triptych.core.messages import guess
 from triptych.workbench.engines.engine import Engine
 from triptych.workbench.engines.local import LocalEngine
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.core.request import Request
-from triptych.core.request_media import with_media
+from triptych.core.requests.request_media import with_media
 
 
 def embedded(request: Request) -> Request:

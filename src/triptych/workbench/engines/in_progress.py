@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from triptych.core.reply import Reply
-from triptych.core.stream import Stream
+from triptych.core.requests.stream import Stream
 
 AnyTask = TypeVar("AnyTask")
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from triptych.core.errors import TriptychError
-from triptych.core.thread_pool import THREADS
+from triptych.core.graphs.thread_pool import THREADS
 from triptych.workbench.engines.engine import AnyResult, AnyTask, Recipe
 from triptych.workbench.engines.in_progress import FARTHEST
 from triptych.workbench.extra import MissingExtra

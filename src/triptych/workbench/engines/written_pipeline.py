@@ -35,7 +35,7 @@ class WrittenPipeline:
         """Read it again. Raises ConfigError."""
         from ruamel.yaml import YAML
 
-        from triptych.core.catalog import Catalog
+        from triptych.core.components.catalog import Catalog
         from triptych.core.config.load import load_spec
 
         return load_spec(

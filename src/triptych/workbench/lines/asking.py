@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from triptych.core.errors import InputError
 from triptych.core.pipeline import Pipeline
-from triptych.core.stream import Stream
+from triptych.core.requests.stream import Stream
 from triptych.workbench.engines.in_progress import as_they_end
 from triptych.workbench.engines.written_pipeline import WrittenPipeline
 from triptych.workbench.lines.batch_request import BatchRequest

@@ -10,7 +10,7 @@ from typing import Any
 
 from triptych.core.errors import InputError
 from triptych.core.request import Request
-from triptych.core.request_json import parse_object, request_of
+from triptych.core.requests.request_json import parse_object, request_of
 from triptych.workbench.lines.source import LARGEST, Line
 
 _SEED_BYTES = 4

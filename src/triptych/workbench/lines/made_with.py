@@ -14,7 +14,7 @@ from triptych.core.config.digests import sha256
 from triptych.core.config.resolved import resolved
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.errors import InputError
-from triptych.core.whole_file import whole
+from triptych.core.system.whole_file import whole
 from triptych.workbench.lines.source import Fingerprint
 
 FORMAT = "triptych-batch"

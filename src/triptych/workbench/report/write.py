@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from triptych.core.whole_file import whole
+from triptych.core.system.whole_file import whole
 from triptych.workbench.report.compose import compose
 from triptych.workbench.report.html import page
 from triptych.workbench.report.markdown import markdown

@@ -9,16 +9,16 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.digests import digests_of
-from triptych.core.config.errors import ConfigError
 from triptych.core.config.part import Part
 from triptych.core.config.resolved import plain, resolved
 from triptych.core.config.spec import PipelineSpec
+from triptych.core.config_error import ConfigError
 from triptych.core.dataset import Item
 from triptych.core.errors import PluginError, TriptychError
-from triptych.core.memory import total_memory
 from triptych.core.paths import Paths
+from triptych.core.system.memory import total_memory
 from triptych.workbench.engines.embedded import embedded
 from triptych.workbench.engines.engine import Engine
 from triptych.workbench.results import Arm

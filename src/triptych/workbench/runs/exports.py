@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from triptych.core.whole_file import whole
+from triptych.core.system.whole_file import whole
 from triptych.workbench.extra import workbench_extra
 from triptych.workbench.runs.store import Store
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from triptych.core.dataset import Item
-from triptych.core.usage import peak_memory
+from triptych.core.system.usage import peak_memory
 from triptych.workbench.engines.local import LocalEngine
 from triptych.workbench.extra import workbench_extra
 from triptych.workbench.runs.ablation import Ablation

@@ -7,9 +7,9 @@ import platform
 from importlib import metadata
 
 from triptych import __version__
-from triptych.core.cpu import cpu_name
-from triptych.core.memory import total_memory
-from triptych.core.thread_pool import cpu_threads
+from triptych.core.graphs.thread_pool import cpu_threads
+from triptych.core.system.cpu import cpu_name
+from triptych.core.system.memory import total_memory
 
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "tokenizers", "transformers", "pillow")
 

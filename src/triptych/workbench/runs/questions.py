@@ -9,7 +9,7 @@ from typing import Any
 
 from triptych.core.dataset import Item
 from triptych.core.errors import TriptychError
-from triptych.core.request_media import media_of
+from triptych.core.requests.request_media import media_of
 from triptych.plugins.processors.images import open_image
 from triptych.workbench.results import Question
 from triptych.workbench.runs.store import StoreError

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from triptych.core.assembly import assemble
-from triptych.core.catalog import Catalog
+from triptych.core.assembly.assembly import assemble
+from triptych.core.assembly.shared import Shared
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.build import Builder
-from triptych.core.config.errors import Where
 from triptych.core.config.items import parse_items
 from triptych.core.config.load import load_spec
 from triptych.core.config.nodes import node_of
 from triptych.core.config.reader import read_yaml
+from triptych.core.config_error import Where
 from triptych.core.dataset import Item
 from triptych.core.errors import TriptychError, words_of
 from triptych.core.metric import Answer, Base
@@ -23,8 +24,7 @@ from triptych.core.pipeline import Pipeline
 from triptych.core.prompt import Prompt
 from triptych.core.reply import Reply
 from triptych.core.request import Request
-from triptych.core.shared import Shared
-from triptych.core.stream import Stream
+from triptych.core.requests.stream import Stream
 from triptych.workbench.engines.in_progress import Ended, Lane, in_lanes
 from triptych.workbench.runs.recipe import ArmRecipe, ArmsRecipe
 from triptych.workbench.runs.scoring import Scoring

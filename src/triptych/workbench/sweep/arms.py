@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from triptych.core.assembly import assemble
-from triptych.core.catalog import Catalog
-from triptych.core.config.errors import ConfigError, Where, nearest, unknown
+from triptych.core.assembly.assembly import assemble
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.load import load_spec
 from triptych.core.config.locate import BUILT_IN
 from triptych.core.config.nodes import Node, shown
 from triptych.core.config.spec import PipelineSpec
+from triptych.core.config_error import ConfigError, Where, unknown
 from triptych.core.errors import TriptychError
+from triptych.core.messages import nearest
 from triptych.workbench.sweep.names import name_of, short_paths
 from triptych.workbench.sweep.read import BASE
 from triptych.workbench.sweep.sweep import BASE_KEYS, Inclusion, Sweep

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.build import Builder
 from triptych.core.config.part import Part
 from triptych.core.paths import Paths

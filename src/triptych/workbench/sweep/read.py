@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from triptych.core.config.errors import ConfigError, Where, unknown
 from triptych.core.config.form import read_form
 from triptych.core.config.items import parse_item, parse_items
 from triptych.core.config.nodes import Node, node_of, shown
+from triptych.core.config_error import ConfigError, Where, unknown
 from triptych.core.paths import Beside
 from triptych.workbench.sweep.sweep import Axis, Exclusion, Inclusion, Sweep
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triptych.core.catalog import Catalog
+from triptych.core.components.catalog import Catalog
 from triptych.core.config.schema import DRAFT, KINDS, Schema, definitions
 
 _TEXT: Schema = {"type": "string", "minLength": 1}

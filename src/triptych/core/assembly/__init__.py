@@ -1,0 +1,1 @@
+"""From a checked configuration to stages that run: built, wired, loaded, shared."""

@@ -1,0 +1,1 @@
+"""Running the stages over sequences: inputs, slices, steps, and the loop that drives them."""

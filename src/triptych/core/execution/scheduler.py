@@ -1,0 +1,507 @@
+"""The one loop that drives all generations, and the only caller of forward passes."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from triptych.core.clock import Clock
+from triptych.core.errors import InputError, PluginError, TriptychError
+from triptych.core.execution.execution import Executor
+from triptych.core.ports import Array
+from triptych.core.sequences.generation import RunningGeneration
+from triptych.core.sequences.sequence import Sequence
+from triptych.core.spans import Logits, Span, Strategy
+from triptych.core.turns import Turns
+from triptych.core.wiring.needs import joined, kept
+
+_DEFAULT_CHUNK = 512
+"""Tokens that one slice forwards at the most, so that a long prompt's memory stays flat: 2,000 at
+once took 225 MB more in a model of 0.6B, and were 3 % faster."""
+
+_SHARED_CHUNK = 128
+"""The same while others wait for their next token: as long as they wait then."""
+
+_PATIENCE = 1.0
+"""Seconds after which a reader looks by itself whether the loop goes on: Ctrl-C may come between
+any two steps of the one that should have told it."""
+
+
+@dataclass(eq=False, slots=True)
+class _Wanted:
+    """A span that a strategy waits for, and the logits there are: float32 [rows, V] in parts.
+
+    missing: rows that are still to come.
+    """
+
+    span: Span
+    missing: int
+    parts: list[Array] = field(default_factory=list)
+
+    def add(self, part: Array) -> None:
+        self.parts.append(part)
+        self.missing -= len(part)
+
+    @property
+    def logits(self) -> Array:
+        return joined(self.parts)
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """A generation and the strategy that drives it.
+
+    release: gives back what the generation holds; called once, when it has ended.
+    prepare: called once, when its turn has come and before its strategy begins.
+    cancelled: set it from any thread; the generation then ends before its next slice.
+    done: it has ended. error: why, if it was not meant to.
+    """
+
+    generation: RunningGeneration
+    steps: Generator[list[Span], list[Logits], None]
+    name: str
+    release: Callable[[], None]
+    prepare: Callable[[], None] | None = None
+    wanted: list[_Wanted] = field(default_factory=list)
+    cancelled: bool = False
+    done: bool = False
+    error: Exception | None = None
+    served: int = 0
+    """The round in which it was last given a slice of its prompt."""
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens its sequence may come to hold."""
+        generation = self.generation
+        longest = len(generation.prompt.tokens) + generation.stop.max_new_tokens
+        return min(longest, generation.sequence.max_length)
+
+    @property
+    def waits(self) -> bool:
+        """Whether logits are missing that its strategy waits for."""
+        for wanted in self.wanted:  # noqa: SIM110 - asked for every token, and `any` takes longer
+            if wanted.missing:
+                return True
+        return False
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to read, or nothing more to come."""
+        return self.done or bool(self.generation.pieces)
+
+
+class Scheduler:
+    """Drives the generations of one pipeline, from as many threads as there are callers.
+
+    Of those that wait for text, one drives the loop, and after each round all that have some go
+    on. A round is one token of each generation that is decoding, all of them together where the
+    stages and caches allow it, one step of each that has drafted some, and then one slice of a
+    prompt: so who is decoding never waits for more than a slice, and prompts take turns.
+
+    Generations beyond the executor's `rows`, or beyond the memory there is for caches, wait in a
+    queue and begin in their order; one alone always runs.
+
+    chunk: tokens that one slice forwards at the most. While others decode it is a short one,
+        unless the file says how long, or it would change tokens because the caches are not exact.
+    """
+
+    def __init__(self, executor: Executor, *, chunk: int | None = None) -> None:
+        self._executor = executor
+        self._whole = executor.wiring.whole
+        fixed = self._whole or not executor.exact or chunk is not None
+        self._chunk = executor.max_length if self._whole else chunk or _DEFAULT_CHUNK
+        self._shared_chunk = self._chunk if fixed else _SHARED_CHUNK
+        self._round_number = 0
+        self._waiting: deque[Job] = deque()
+        self._live: list[Job] = []
+        self._discarded: deque[Sequence] = deque()
+        self._turns = Turns()
+        self._owner: int | None = None
+        self._state = threading.Lock()
+        self._rounds = threading.Condition(self._state)
+        self._readers = 0
+        self._driven = False
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Be the one caller of stages and caches, with no abandoned job left among the live.
+
+        Raises PluginError for a component that calls the pipeline that is running it.
+        """
+        self._take_turn()
+        try:
+            self._sweep()
+            yield
+        finally:
+            self._end_turn()
+
+    @property
+    def company(self) -> int:
+        """How many generations a step of one token is forwarded for at once, about."""
+        return 1 if self._executor.alone_because else max(1, len(self._live))
+
+    def submit(
+        self,
+        generation: RunningGeneration,
+        strategy: Strategy,
+        name: str,
+        *,
+        release: Callable[[], None],
+        prepare: Callable[[], None] | None = None,
+    ) -> Job:
+        """Put a generation in the queue; it moves when somebody calls `advance`. See `Job`."""
+        steps = strategy.run(generation)
+        if not isinstance(steps, Generator):
+            raise PluginError(f"strategy {name} does not yield: its `run` must be a generator")
+        job = Job(generation, steps, name, release, prepare)
+        with self.exclusive():
+            self._waiting.append(job)
+        return job
+
+    def advance(self, job: Job) -> None:
+        """Run one round, or wait for the one that somebody else runs.
+
+        Unless `job` has something to read, or has ended meanwhile. Raises PluginError as
+        `exclusive` does.
+        """
+        self._refuse_recursion()
+        driving = False
+        try:
+            with self._state:
+                while self._driven and not job.ready:
+                    self._readers += 1
+                    try:
+                        self._rounds.wait(_PATIENCE)
+                    finally:
+                        self._readers -= 1
+                if job.ready:
+                    return
+                driving = self._driven = True
+            self._turns.acquire()
+            self._owner = threading.get_ident()
+            try:
+                self._sweep()
+                self._round()
+            finally:
+                self._end_turn()
+        finally:
+            if driving:
+                self._driven = False
+                with self._state:
+                    if self._readers:
+                        self._rounds.notify_all()
+
+    def withdraw(self, job: Job) -> None:
+        """End a job where it is; called within `exclusive`."""
+        job.cancelled = True
+        self._sweep()
+
+    def abandon(self, job: Job) -> None:
+        """End a job that nobody will read: now, or in the round that is running.
+
+        Never waits, because the garbage collector may call it in the midst of a round.
+        """
+        job.cancelled = True
+        self._try_to_sweep()
+
+    def discard(self, sequences: Iterable[Sequence]) -> None:
+        """Give back the caches of sequences that nobody has any more; never waits."""
+        self._discarded.extend(sequences)
+        self._try_to_sweep()
+
+    def collect(self, span: Span, clock: Clock) -> Array:
+        """All of a span's logits, float32 [rows, V], without a strategy."""
+        wanted = _Wanted(span, span.rows)
+        while wanted.missing:
+            with self.exclusive():
+                part = self._forward(span, clock, self._chunk)
+                if part is not None:
+                    wanted.add(part.copy())
+        return wanted.logits
+
+    def _take_turn(self) -> None:
+        self._refuse_recursion()
+        self._turns.acquire()
+        self._owner = threading.get_ident()
+
+    def _end_turn(self) -> None:
+        self._owner = None
+        self._turns.release()
+
+    def _refuse_recursion(self) -> None:
+        if self._owner == threading.get_ident():
+            raise PluginError(
+                "a component calls the pipeline that is just running it; give it a pipeline of "
+                "its own"
+            )
+
+    def _forward(self, span: Span, clock: Clock, chunk: int) -> Array | None:
+        """Forward one slice, of `chunk` tokens at the most, of what is pending in the sequence.
+
+        Returns the logits of those of its wanted rows that lie in the slice, or None. They
+        are valid until the next slice.
+        """
+        sequence = span.sequence
+        self._executor.enter(sequence, clock)
+        # Nothing is left that was appended and has not entered.
+        pending = sequence.entered - sequence.forwarded
+        count = min(pending, chunk, self._executor.room(sequence))
+        if count <= 0:
+            raise PluginError(
+                "there is nothing to forward: a visual-token reducer dropped all that was "
+                "pending, or a cache has no room"
+            )
+        if self._whole and count < pending:
+            raise InputError(
+                f"a stage must see the whole prompt of {pending} tokens, and a cache takes "
+                f"{count} at once; shorten it, or choose another cache"
+            )
+        # The wanted ones are the last of what is pending.
+        rows = max(count - max(pending - span.rows, 0), 0)
+        logits = self._executor.forward(sequence, sequence.forwarded + count, rows, clock)
+        return logits if rows else None
+
+    def _round(self) -> None:
+        """See the class."""
+        self._round_number += 1
+        if self._waiting:
+            self._admit()
+        steps: list[tuple[Job, _Wanted]] = []
+        drafts: list[tuple[Job, _Wanted]] = []
+        prompts: list[tuple[Job, _Wanted]] = []
+        for job in self._live:
+            if not job.wanted and not job.done:
+                self._answer(job)
+            for wanted in job.wanted if not job.done else ():
+                if not wanted.missing:
+                    continue
+                pending = wanted.span.sequence.pending
+                if pending == 1:
+                    steps.append((job, wanted))
+                elif pending == wanted.span.rows:
+                    drafts.append((job, wanted))
+                else:
+                    prompts.append((job, wanted))
+                    break
+        busy = bool(steps or drafts)
+        self._decode(steps)
+        for job, wanted in drafts:
+            self._alone(job, wanted, self._chunk)
+        if prompts:
+            self._prefill(prompts, self._shared_chunk if busy else self._chunk)
+
+    def _decode(self, steps: list[tuple[Job, _Wanted]]) -> None:
+        """Forward one token of each, as many as can be together."""
+        if len(steps) == 1:
+            self._alone(*steps[0], self._chunk)
+            return
+        entered = []
+        for job, wanted in steps:
+            if not job.done:
+                try:
+                    self._executor.enter(wanted.span.sequence, job.generation.clock)
+                    entered.append((job, wanted))
+                except Exception as error:  # noqa: BLE001 - raised to whoever waits for this job
+                    self._fail(job, error)
+        for group in self._groups(entered):
+            members = [entered[index] for index in group if not entered[index][0].done]
+            logits = self._together(members) if len(members) > 1 else None
+            if logits is None:
+                for job, wanted in members:
+                    self._alone(job, wanted, self._chunk)
+            else:
+                for (_, wanted), part in zip(members, logits, strict=True):
+                    wanted.add(part)
+                self._answer_complete(members)
+
+    def _groups(self, members: list[tuple[Job, _Wanted]]) -> list[list[int]]:
+        """Which members, by index, are forwarded together; each alone when there is no slot."""
+        try:
+            return self._executor.together([wanted.span.sequence for _, wanted in members])
+        except Exception:  # noqa: BLE001 - raised again by the one at fault
+            return [[index] for index in range(len(members))]
+
+    def _together(self, members: list[tuple[Job, _Wanted]]) -> list[Array] | None:
+        """One step of several sequences; None when each is to be forwarded alone.
+
+        So they are when it fails, and then only the one that is at fault fails again.
+        """
+        try:
+            return self._executor.step(
+                [wanted.span.sequence for _, wanted in members],
+                [job.generation.clock for job, _ in members],
+            )
+        except Exception:  # noqa: BLE001 - raised again by the one at fault
+            return None
+
+    def _prefill(self, prompts: list[tuple[Job, _Wanted]], chunk: int) -> None:
+        """Forward slices of prompts, `chunk` tokens in all, of those first that waited longest."""
+        left = chunk
+        for job, wanted in sorted(prompts, key=lambda prompt: prompt[0].served):
+            if job.done:
+                continue
+            left -= min(wanted.span.sequence.pending, chunk)
+            if left < 0:
+                break
+            job.served = self._round_number
+            self._alone(job, wanted, chunk)
+
+    def _alone(self, job: Job, wanted: _Wanted, chunk: int) -> None:
+        """Forward one slice of one sequence; whatever it raises is its own job's error."""
+        if job.done:
+            return
+        try:
+            part = self._forward(wanted.span, job.generation.clock, chunk)
+        except Exception as error:  # noqa: BLE001 - raised to whoever waits for this job
+            self._fail(job, error)
+            return
+        if part is not None:
+            wanted.add(part)
+            if job.waits:
+                wanted.parts[-1] = kept(part)  # The next slice may use its memory.
+            elif wanted in job.wanted:
+                self._answer(job)
+
+    def _answer_complete(self, members: list[tuple[Job, _Wanted]]) -> None:
+        """Answer the strategies that have all their logits; keep the new parts of the others."""
+        complete = []
+        for job, wanted in members:
+            if job.waits:
+                wanted.parts[-1] = kept(wanted.parts[-1])  # The next slice may use its memory.
+            else:
+                complete.append((job, wanted))
+        for job, wanted in complete:
+            # Of a strategy that waited for two spans, the first has answered it.
+            if not job.done and wanted in job.wanted:
+                self._answer(job)
+
+    def _answer(self, job: Job) -> None:
+        """Send a strategy what it waits for, and end the job if that ended it."""
+        try:
+            logits = [wanted.logits for wanted in job.wanted] if job.wanted else None
+            generation = job.generation
+            if logits is not None and generation.prefill_seconds is None:
+                generation.prefill_seconds = generation.clock.forward
+                # Now: a strategy may go on in other sequences.
+                generation.image_tokens_kept = generation.sequence.visual_rows
+            self._ask(job, logits)
+        except Exception as error:  # noqa: BLE001 - raised to whoever waits for this job
+            self._fail(job, error)
+            return
+        if job.generation.finish_reason is not None:
+            self._end(job)
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        job.error = error
+        self._end(job)
+
+    def _admit(self) -> None:
+        """Let those in that have waited longest, as long as there is room."""
+        while self._waiting and self._has_room(self._waiting[0]):
+            job = self._waiting.popleft()
+            self._live.append(job)
+            try:
+                if job.prepare is not None:
+                    job.prepare()
+            except Exception as error:  # noqa: BLE001 - raised to whoever waits for this job
+                self._fail(job, error)
+
+    def _has_room(self, job: Job) -> bool:
+        """Whether one more may begin; what nobody uses now is given back for it."""
+        live = [one for one in self._live if not one.done]
+        if len(live) >= self._executor.rows:
+            return False
+        while not self._fits(job, live):
+            if not self._executor.make_room():
+                return not live
+        return True
+
+    def _fits(self, job: Job, live: list[Job]) -> bool:
+        """Whether the caches have the memory for all that is there, and that may yet come."""
+        executor = self._executor
+        if executor.memory is None:
+            return True
+        coming = sum(one.tokens - one.generation.sequence.forwarded for one in (job, *live))
+        return executor.cache_bytes + executor.bytes_per_token * coming <= executor.memory
+
+    def _ask(self, job: Job, logits: list[Logits] | None) -> None:
+        """Send the strategy its logits, and take the spans that it wants next."""
+        try:
+            spans: Any = next(job.steps) if logits is None else job.steps.send(logits)
+        except StopIteration:
+            if job.generation.finish_reason is None:
+                raise PluginError(
+                    f"strategy {job.name} returned before the generation had ended; it goes on "
+                    "until `emit` gives True"
+                ) from None
+            return
+        except TriptychError:
+            raise
+        except Exception as cause:
+            raise PluginError(
+                f"strategy {job.name} raised {type(cause).__name__}: {cause}"
+            ) from cause
+        job.wanted = self._wanted(job, spans)
+
+    @staticmethod
+    def _wanted(job: Job, spans: Any) -> list[_Wanted]:
+        """What a strategy wants next. Raises PluginError for what cannot be forwarded."""
+        wanted = []
+        for span in spans if isinstance(spans, list) else (None,):
+            if not isinstance(span, Span):
+                raise PluginError(
+                    f"strategy {job.name} yielded {spans!r}; it must yield a list of Spans"
+                )
+            rows, pending = span.rows, span.sequence.pending
+            if not 1 <= rows <= pending:
+                raise PluginError(
+                    f"strategy {job.name} wants the logits of {rows} tokens, but "
+                    f"{pending} are pending; append first, and ask for those"
+                )
+            wanted.append(_Wanted(span, rows))
+        if not wanted:
+            raise PluginError(f"strategy {job.name} asked for no span; it must yield one at least")
+        if len(wanted) > 1 and len({id(one.span.sequence) for one in wanted}) < len(wanted):
+            raise PluginError(
+                f"strategy {job.name} asked for two spans of one sequence; ask for one of more rows"
+            )
+        return wanted
+
+    def _try_to_sweep(self) -> None:
+        if self._turns.try_acquire():
+            try:
+                self._sweep()
+            finally:
+                self._turns.release()
+
+    def _sweep(self) -> None:
+        """End what was cancelled, forget what has ended, and close what was discarded."""
+        ended = False
+        for jobs in (self._live, self._waiting):
+            for job in jobs:
+                if job.cancelled:
+                    self._end(job)
+                ended = ended or job.done
+        if ended:
+            self._live = [job for job in self._live if not job.done]
+            self._waiting = deque(job for job in self._waiting if not job.done)
+        while self._discarded:
+            self._discarded.popleft().close()
+
+    @staticmethod
+    def _end(job: Job) -> None:
+        """End a job once; whatever it raises is its own error."""
+        if job.done:
+            return
+        job.done = True
+        for act in (job.steps.close, job.generation.cancel, job.release):
+            try:
+                act()
+            except Exception as cause:  # noqa: BLE001 - it may be anybody's code
+                job.error = job.error or PluginError(
+                    f"strategy {job.name} could not be ended: {type(cause).__name__}: {cause}"
+                )

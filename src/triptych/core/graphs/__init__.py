@@ -1,0 +1,1 @@
+"""ONNX graphs: their declarations, their sessions, their runs."""

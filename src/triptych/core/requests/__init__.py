@@ -1,0 +1,1 @@
+"""What callers ask for and get: options, batches, streams and conversations."""

@@ -1,0 +1,1 @@
+"""What grows with each token: sequences, and what is kept of them and of media."""

@@ -1,0 +1,1 @@
+"""What the machine and its files offer: memory, processors, folders, whole files."""

@@ -1,0 +1,1 @@
+"""Who writes each port, who reads it, on which device, and what else is needed of it."""
