@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 import time
 import warnings
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from triptych.core.assembly.assembly import Assembly, assemble, check_chain
+from triptych.core.assembly.prefixes import least_forwarded, prefix_cache
 from triptych.core.clock import Clock
 from triptych.core.components.catalog import Catalog
 from triptych.core.config.load import load_spec
@@ -33,20 +33,14 @@ from triptych.core.requests.stream import Stream
 from triptych.core.sampling.chain import Chain
 from triptych.core.sampling.logprobs import log_softmax
 from triptych.core.sequences.generation import RunningGeneration, StopRules
-from triptych.core.sequences.prefix_cache import DEFAULT_BYTES, PrefixCache
 from triptych.core.sequences.sequence import Sequence as TokenSequence
 from triptych.core.spans import Span, Strategy
-from triptych.core.stages import Stage
 from triptych.core.wiring.needs import find_needed
 from triptych.core.wiring.placement import Placement
 from triptych.core.wiring.wired import MEDIA_PORTS, Wiring
 
 if TYPE_CHECKING:
     from triptych.core.requests.chat import Chat
-
-FEW_TOKENS = 32
-"""Fewer tokens than these may attend over keys and values in whole numbers by another kernel than
-more do, with other roundings, unless the graph says from how many on they do not."""
 
 
 def load(
@@ -109,7 +103,10 @@ class Pipeline:
         self.spec = spec
         self.processor = assembly.processor
         self._executor = assembly.load()
-        self._prefixes = self._prefix_cache(assembly)
+        self._prefixes = prefix_cache(assembly)
+        self._executor.join = self._prefixes.join
+        self._executor.evict_idle = self._prefixes.evict_one
+        self._retake = least_forwarded(assembly.wiring)
         self._strategy: Strategy = self._made(spec.strategy)
         self._scheduler = Scheduler(self._executor, chunk=spec.session.chunk)
         self.load_seconds = time.perf_counter() - begin
@@ -278,20 +275,8 @@ class Pipeline:
         """
         options = CallOptions.of(settings)
         self._check_prompt(prompt)
-        parts = self.spec.sampler_for(flags=options.flags, sampler=options.sampler)
         seed = secrets.randbits(32) if options.seed is None else options.seed
-        steps = [part.make() for part in parts]
-        check_chain(self._strategy, parts, steps)
-        self._provide(parts, steps)
-        chain = Chain(
-            steps,
-            seed=seed,
-            prompt_tokens=prompt.tokens,
-            source=self._executor.wiring.logits_from,
-            names=[f"sampler.{part.label}" for part in parts],
-            vocabulary=self.processor,
-            top=options.logprobs,
-        )
+        chain = self._chain(options, seed, prompt)
         stop = StopRules(
             frozenset(self.processor.eos_ids),
             self.spec.stop.strings if options.stop is None else options.stop,
@@ -350,6 +335,25 @@ class Pipeline:
             raise
         return Stream(self._scheduler, job, finish=finish)
 
+    def _chain(self, options: CallOptions, seed: int, prompt: Prompt) -> Chain:
+        """The sampling chain of one call, of whose steps logits carry what they need.
+
+        Raises ConfigError.
+        """
+        parts = self.spec.sampler_for(flags=options.flags, sampler=options.sampler)
+        steps = [part.make() for part in parts]
+        check_chain(self._strategy, parts, steps)
+        self._provide(parts, steps)
+        return Chain(
+            steps,
+            seed=seed,
+            prompt_tokens=prompt.tokens,
+            source=self._executor.wiring.logits_from,
+            names=[f"sampler.{part.label}" for part in parts],
+            vocabulary=self.processor,
+            top=options.logprobs,
+        )
+
     def _watch(
         self,
         observer: Observer | None,
@@ -387,21 +391,6 @@ class Pipeline:
                 cause = f"{part.name}: {error}"
                 raise ConfigError(part.where, cause, exit_code=error.exit_code) from error
         return strategy
-
-    def _prefix_cache(self, assembly: Assembly) -> PrefixCache:
-        """Where sequences wait for prompts that begin as they do.
-
-        None are shared where what a token sees depends on how a prompt was split, or on all of it.
-        """
-        given = self.spec.session.prefix_cache
-        exact = all(policy.exact for policy in assembly.policies.values())
-        shares = exact and not self._executor.wiring.whole
-        max_bytes = DEFAULT_BYTES if given is True else int(given)
-        self._retake = _retake(assembly.wiring)
-        prefixes = PrefixCache(max_bytes if shares else 0, _token_bytes(assembly.wiring))
-        self._executor.join = prefixes.join
-        self._executor.evict_idle = prefixes.evict_one
-        return prefixes
 
     def _check_prompt(self, prompt: Prompt) -> None:
         """Raises InputError for a prompt that is empty or leaves no room for a new token.
@@ -495,29 +484,6 @@ class Pipeline:
             # An EOS was chosen, too, but is not part of the reply.
             logprobs=tuple(generation.chain.logprobs[: len(generation.tokens)]),
         )
-
-
-def _retake(wiring: Wiring) -> int:
-    """How many tokens of a prompt are forwarded at least; see `Sequence.retake`."""
-    return max(map(_fewest_alike, (wired.stage for wired in wiring.stages)), default=0)
-
-
-def _fewest_alike(stage: Stage) -> int:
-    """From how many tokens on a stage computes the end of a prompt as it does all of it."""
-    if not any(np.issubdtype(pair.past.dtype, np.integer) for pair in stage.cache_pairs):
-        return 0
-    said: int | None = getattr(getattr(stage, "graph", None), "prompt_tokens", None)
-    return FEW_TOKENS if said is None else said
-
-
-def _token_bytes(wiring: Wiring) -> int:
-    """What one token takes in all caches, as far as the graphs say."""
-    return sum(
-        math.prod(axis for axis in pair.past.axes if isinstance(axis, int))
-        * np.dtype(pair.past.dtype).itemsize
-        for wired in wiring.stages
-        for pair in wired.stage.cache_pairs
-    )
 
 
 def _request(request: str | Request, images: Sequence[Any], videos: Sequence[Any]) -> Request:

@@ -7,6 +7,7 @@ import pytest
 from tests.fakes import FakePipeline, watch_slots
 from triptych import Request
 from triptych.core import pipeline
+from triptych.core.assembly.prefixes import FEW_TOKENS
 from triptych.core.sequences.prefix_cache import WORTH_A_COPY, PrefixCache
 
 IMAGE, OTHER = (4, 4, 1), (2, 6, 2)
@@ -287,7 +288,7 @@ def test_nothing_is_shared_and_slots_go_back(load, extra):
 
 def few(load, monkeypatch):
     """A pipeline that is told so of its cache."""
-    monkeypatch.setattr(pipeline, "_retake", lambda wiring: pipeline.FEW_TOKENS)
+    monkeypatch.setattr(pipeline, "least_forwarded", lambda wiring: FEW_TOKENS)
     return load(SHARED)
 
 
@@ -297,8 +298,8 @@ def test_what_is_forwarded_of_a_prompt_is_never_few_tokens(load, monkeypatch):
     for text in (LONG, f"{LONG} 1", " ".join(LONG.split()[:40])):
         del slices(pipe)[:]
         reply = pipe.generate(text)
-        assert slices(pipe)[0] == pipeline.FEW_TOKENS
-        assert reply.usage.cached_tokens == reply.usage.prompt_tokens - pipeline.FEW_TOKENS
+        assert slices(pipe)[0] == FEW_TOKENS
+        assert reply.usage.cached_tokens == reply.usage.prompt_tokens - FEW_TOKENS
         assert reply.tokens == alone(load, text)
 
 
@@ -308,7 +309,7 @@ def test_replies_and_short_prompts_are_not_shared_there(load, monkeypatch):
     more = " ".join(map(str, [*said, *range(1, 20)]))
     reply = pipe.generate(f"{LONG} {more} {more}")
     assert reply.usage.cached_tokens == len(LONG.split())
-    short = " ".join(["7"] * (pipeline.FEW_TOKENS - 1))
+    short = " ".join(["7"] * (FEW_TOKENS - 1))
     assert [pipe.generate(short).usage.cached_tokens for _ in range(2)] == [0, 0]
     assert pipe.generate(f"{short} 1 2 3 4 5 6").usage.cached_tokens == 0
 

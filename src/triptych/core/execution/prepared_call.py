@@ -40,7 +40,8 @@ class PreparedCall:
         self._check = check
         self._pasts: Mapping[str, Array] | None = None
         self._over_pasts: dict[str, Array] = {}
-        self._right: list[tuple[str, str, tuple[int, ...], Any]] = []
+        # Of each output its own name, its port's, and the shape and dtype that were found right.
+        self._right: list[tuple[str, str, tuple[int, ...], np.dtype[Any]]] = []
 
     def __call__(
         self, ports: Mapping[str, Array], binding: Binding | None = None
