@@ -20,7 +20,8 @@ from triptych.core.config.part import Part
 from triptych.core.config.spec import PipelineSpec
 from triptych.core.config_error import ConfigError
 from triptych.core.errors import InputError, TriptychError
-from triptych.core.execution.scheduler import Job, Scheduler
+from triptych.core.execution.job import Job
+from triptych.core.execution.scheduler import Scheduler
 from triptych.core.messages import guess
 from triptych.core.observer import Asked, Observer, Watch
 from triptych.core.ports import Array

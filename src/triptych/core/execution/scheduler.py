@@ -6,18 +6,17 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
 from triptych.core.clock import Clock
-from triptych.core.errors import InputError, PluginError, TriptychError
+from triptych.core.errors import InputError, PluginError
 from triptych.core.execution.execution import Executor
+from triptych.core.execution.job import Job, Wanted
 from triptych.core.ports import Array
 from triptych.core.sequences.generation import RunningGeneration
 from triptych.core.sequences.sequence import Sequence
-from triptych.core.spans import Logits, Span, Strategy
+from triptych.core.spans import Span, Strategy
 from triptych.core.turns import Turns
-from triptych.core.wiring.needs import joined, kept
+from triptych.core.wiring.needs import kept
 
 _DEFAULT_CHUNK = 512
 """Tokens that one slice forwards at the most, so that a long prompt's memory stays flat: 2,000 at
@@ -29,69 +28,6 @@ _SHARED_CHUNK = 128
 _PATIENCE = 1.0
 """Seconds after which a reader looks by itself whether the loop goes on: Ctrl-C may come between
 any two steps of the one that should have told it."""
-
-
-@dataclass(eq=False, slots=True)
-class _Wanted:
-    """A span that a strategy waits for, and the logits there are: float32 [rows, V] in parts.
-
-    missing: rows that are still to come.
-    """
-
-    span: Span
-    missing: int
-    parts: list[Array] = field(default_factory=list)
-
-    def add(self, part: Array) -> None:
-        self.parts.append(part)
-        self.missing -= len(part)
-
-    @property
-    def logits(self) -> Array:
-        return joined(self.parts)
-
-
-@dataclass(eq=False, slots=True)
-class Job:
-    """A generation and the strategy that drives it.
-
-    release: gives back what the generation holds; called once, when it has ended.
-    prepare: called once, when its turn has come and before its strategy begins.
-    cancelled: set it from any thread; the generation then ends before its next slice.
-    done: it has ended. error: why, if it was not meant to.
-    """
-
-    generation: RunningGeneration
-    steps: Generator[list[Span], list[Logits], None]
-    name: str
-    release: Callable[[], None]
-    prepare: Callable[[], None] | None = None
-    wanted: list[_Wanted] = field(default_factory=list)
-    cancelled: bool = False
-    done: bool = False
-    error: Exception | None = None
-    served: int = 0
-    """The round in which it was last given a slice of its prompt."""
-
-    @property
-    def tokens(self) -> int:
-        """How many tokens its sequence may come to hold."""
-        generation = self.generation
-        longest = len(generation.prompt.tokens) + generation.stop.max_new_tokens
-        return min(longest, generation.sequence.max_length)
-
-    @property
-    def waits(self) -> bool:
-        """Whether logits are missing that its strategy waits for."""
-        for wanted in self.wanted:  # noqa: SIM110 - asked for every token, and `any` takes longer
-            if wanted.missing:
-                return True
-        return False
-
-    @property
-    def ready(self) -> bool:
-        """Whether there is something to read, or nothing more to come."""
-        return self.done or bool(self.generation.pieces)
 
 
 class Scheduler:
@@ -215,7 +151,7 @@ class Scheduler:
 
     def collect(self, span: Span, clock: Clock) -> Array:
         """All of a span's logits, float32 [rows, V], without a strategy."""
-        wanted = _Wanted(span, span.rows)
+        wanted = Wanted(span, span.rows)
         while wanted.missing:
             with self.exclusive():
                 part = self._forward(span, clock, self._chunk)
@@ -270,9 +206,9 @@ class Scheduler:
         self._round_number += 1
         if self._waiting:
             self._admit()
-        steps: list[tuple[Job, _Wanted]] = []
-        drafts: list[tuple[Job, _Wanted]] = []
-        prompts: list[tuple[Job, _Wanted]] = []
+        steps: list[tuple[Job, Wanted]] = []
+        drafts: list[tuple[Job, Wanted]] = []
+        prompts: list[tuple[Job, Wanted]] = []
         for job in self._live:
             if not job.wanted and not job.done:
                 self._answer(job)
@@ -294,7 +230,7 @@ class Scheduler:
         if prompts:
             self._prefill(prompts, self._shared_chunk if busy else self._chunk)
 
-    def _decode(self, steps: list[tuple[Job, _Wanted]]) -> None:
+    def _decode(self, steps: list[tuple[Job, Wanted]]) -> None:
         """Forward one token of each, as many as can be together."""
         if len(steps) == 1:
             self._alone(*steps[0], self._chunk)
@@ -318,14 +254,14 @@ class Scheduler:
                     wanted.add(part)
                 self._answer_complete(members)
 
-    def _groups(self, members: list[tuple[Job, _Wanted]]) -> list[list[int]]:
+    def _groups(self, members: list[tuple[Job, Wanted]]) -> list[list[int]]:
         """Which members, by index, are forwarded together; each alone when there is no slot."""
         try:
             return self._executor.together([wanted.span.sequence for _, wanted in members])
         except Exception:  # noqa: BLE001 - raised again by the one at fault
             return [[index] for index in range(len(members))]
 
-    def _together(self, members: list[tuple[Job, _Wanted]]) -> list[Array] | None:
+    def _together(self, members: list[tuple[Job, Wanted]]) -> list[Array] | None:
         """One step of several sequences; None when each is to be forwarded alone.
 
         So they are when it fails, and then only the one that is at fault fails again.
@@ -338,7 +274,7 @@ class Scheduler:
         except Exception:  # noqa: BLE001 - raised again by the one at fault
             return None
 
-    def _prefill(self, prompts: list[tuple[Job, _Wanted]], chunk: int) -> None:
+    def _prefill(self, prompts: list[tuple[Job, Wanted]], chunk: int) -> None:
         """Forward slices of prompts, `chunk` tokens in all, of those first that waited longest."""
         left = chunk
         for job, wanted in sorted(prompts, key=lambda prompt: prompt[0].served):
@@ -350,7 +286,7 @@ class Scheduler:
             job.served = self._round_number
             self._alone(job, wanted, chunk)
 
-    def _alone(self, job: Job, wanted: _Wanted, chunk: int) -> None:
+    def _alone(self, job: Job, wanted: Wanted, chunk: int) -> None:
         """Forward one slice of one sequence; whatever it raises is its own job's error."""
         if job.done:
             return
@@ -366,7 +302,7 @@ class Scheduler:
             elif wanted in job.wanted:
                 self._answer(job)
 
-    def _answer_complete(self, members: list[tuple[Job, _Wanted]]) -> None:
+    def _answer_complete(self, members: list[tuple[Job, Wanted]]) -> None:
         """Answer the strategies that have all their logits; keep the new parts of the others."""
         complete = []
         for job, wanted in members:
@@ -388,16 +324,16 @@ class Scheduler:
                 generation.prefill_seconds = generation.clock.forward
                 # Now: a strategy may go on in other sequences.
                 generation.image_tokens_kept = generation.sequence.visual_rows
-            self._ask(job, logits)
+            job.ask(logits)
         except Exception as error:  # noqa: BLE001 - raised to whoever waits for this job
             self._fail(job, error)
             return
         if job.generation.finish_reason is not None:
-            self._end(job)
+            job.end()
 
     def _fail(self, job: Job, error: Exception) -> None:
         job.error = error
-        self._end(job)
+        job.end()
 
     def _admit(self) -> None:
         """Let those in that have waited longest, as long as there is room."""
@@ -428,49 +364,6 @@ class Scheduler:
         coming = sum(one.tokens - one.generation.sequence.forwarded for one in (job, *live))
         return executor.cache_bytes + executor.bytes_per_token * coming <= executor.memory
 
-    def _ask(self, job: Job, logits: list[Logits] | None) -> None:
-        """Send the strategy its logits, and take the spans that it wants next."""
-        try:
-            spans: Any = next(job.steps) if logits is None else job.steps.send(logits)
-        except StopIteration:
-            if job.generation.finish_reason is None:
-                raise PluginError(
-                    f"strategy {job.name} returned before the generation had ended; it goes on "
-                    "until `emit` gives True"
-                ) from None
-            return
-        except TriptychError:
-            raise
-        except Exception as cause:
-            raise PluginError(
-                f"strategy {job.name} raised {type(cause).__name__}: {cause}"
-            ) from cause
-        job.wanted = self._wanted(job, spans)
-
-    @staticmethod
-    def _wanted(job: Job, spans: Any) -> list[_Wanted]:
-        """What a strategy wants next. Raises PluginError for what cannot be forwarded."""
-        wanted = []
-        for span in spans if isinstance(spans, list) else (None,):
-            if not isinstance(span, Span):
-                raise PluginError(
-                    f"strategy {job.name} yielded {spans!r}; it must yield a list of Spans"
-                )
-            rows, pending = span.rows, span.sequence.pending
-            if not 1 <= rows <= pending:
-                raise PluginError(
-                    f"strategy {job.name} wants the logits of {rows} tokens, but "
-                    f"{pending} are pending; append first, and ask for those"
-                )
-            wanted.append(_Wanted(span, rows))
-        if not wanted:
-            raise PluginError(f"strategy {job.name} asked for no span; it must yield one at least")
-        if len(wanted) > 1 and len({id(one.span.sequence) for one in wanted}) < len(wanted):
-            raise PluginError(
-                f"strategy {job.name} asked for two spans of one sequence; ask for one of more rows"
-            )
-        return wanted
-
     def _try_to_sweep(self) -> None:
         if self._turns.try_acquire():
             try:
@@ -484,24 +377,10 @@ class Scheduler:
         for jobs in (self._live, self._waiting):
             for job in jobs:
                 if job.cancelled:
-                    self._end(job)
+                    job.end()
                 ended = ended or job.done
         if ended:
             self._live = [job for job in self._live if not job.done]
             self._waiting = deque(job for job in self._waiting if not job.done)
         while self._discarded:
             self._discarded.popleft().close()
-
-    @staticmethod
-    def _end(job: Job) -> None:
-        """End a job once; whatever it raises is its own error."""
-        if job.done:
-            return
-        job.done = True
-        for act in (job.steps.close, job.generation.cancel, job.release):
-            try:
-                act()
-            except Exception as cause:  # noqa: BLE001 - it may be anybody's code
-                job.error = job.error or PluginError(
-                    f"strategy {job.name} could not be ended: {type(cause).__name__}: {cause}"
-                )

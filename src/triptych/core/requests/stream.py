@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from triptych.core.execution.scheduler import Job, Scheduler
+from triptych.core.execution.job import Job
+from triptych.core.execution.scheduler import Scheduler
 from triptych.core.reply import Piece, Reply
 
 
