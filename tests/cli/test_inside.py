@@ -264,6 +264,13 @@ def test_so_is_a_change_of_a_chain_where_the_request_has_its_own(
     assert "would change nothing: the recorded request says its top_k itself" in done.err
 
 
+def test_so_it_is_where_the_request_has_a_temperature_of_0(triptych, tiny_pipeline, tmp_path):
+    load(tiny_pipeline).generate("Hi", temperature=0.0, observer=Recorder(tmp_path / "r"))
+    done = triptych("run", "--from", tmp_path / "r", "--set=sampler=[draw]")
+    assert done.code == 2
+    assert "would change nothing: the recorded request says its temperature itself" in done.err
+
+
 def test_what_is_no_manifest_is_refused(triptych, tmp_path):
     done = triptych("run", "--from", tmp_path)
     assert done.code == 2

@@ -170,13 +170,18 @@ def _check_heard(changes: Changes, settings: Mapping[str, Any]) -> None:
     given += [("--insert", text, text.partition(" ")[2]) for text in changes.insert or ()]
     for flag, text, address in given:
         for known, names in COMES_FIRST.items():
-            said = [name for name in names if settings.get(name)]
+            said = [name for name in names if _says(settings.get(name))]
             if said and f"{address.strip()}.".startswith(f"{known}."):
                 raise InputError(
                     f"{flag} {text!r} would change nothing: the recorded request says its "
                     f"{' and '.join(said)} itself; ask without --from, or change its settings in "
                     "the manifest"
                 )
+
+
+def _says(setting: Any) -> bool:
+    """Whether a setting takes the place of what the pipeline has; a temperature of 0 does."""
+    return setting is not None and setting is not False and setting != []
 
 
 def _absolute(files: Sequence[Path] | None) -> list[Path]:
