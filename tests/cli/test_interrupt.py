@@ -1,5 +1,6 @@
 """Ctrl-C and closed pipes, in processes of their own."""
 
+import gc
 import json
 import os
 import signal
@@ -7,9 +8,11 @@ import subprocess
 import sys
 import threading
 import time
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from triptych.__main__ import main
 from triptych.cli import interrupt as module
 from triptych.cli.interrupt import Interruptible
 
@@ -183,3 +186,18 @@ def test_in_another_thread_nothing_changes():
     thread.start()
     thread.join()
     assert seen == [(before, 0)]
+
+
+@pytest.mark.parametrize("when", ["in the midst of an import", "while it runs"])
+def test_a_command_that_has_hardly_begun_ends_without_a_traceback(monkeypatch, when):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    if when == "while it runs":
+        stands_in = SimpleNamespace(main=interrupted)
+    else:
+        stands_in = ModuleType("triptych.cli.main")
+        stands_in.__getattr__ = interrupted
+    monkeypatch.setitem(sys.modules, "triptych.cli.main", stands_in)
+    monkeypatch.setattr(gc, "set_threshold", lambda _: None)
+    assert main() == 130
