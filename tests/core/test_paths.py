@@ -172,6 +172,12 @@ def test_the_nearest_name_is_offered(paths):
     assert caught.value.context["nearest"] == "root.onnx"
 
 
+def test_a_link_that_leads_nowhere_is_told_from_a_missing_file(paths, folders):
+    (folders / "root" / "link.onnx").symlink_to("gone.onnx")
+    with pytest.raises(PydanticCustomError, match=r"is a link to gone\.onnx, which is not there"):
+        paths.resolve("link.onnx")
+
+
 def test_a_path_is_shortened_to_the_root(paths, folders):
     assert paths.short(folders / "root" / "a" / "b") == "a/b"
     assert paths.short(folders / "here" / "b") == str(folders / "here" / "b")

@@ -89,6 +89,16 @@ class Paths:
                     "hint": "move it inside, or pass --allow-outside (allow_outside=True)",
                 },
             )
+        if path.is_symlink() and not exists:
+            raise PydanticCustomError(
+                "link_broken",
+                "{path} is a link to {target}, which is not there",
+                {
+                    "path": repr(text),
+                    "target": str(path.readlink()),
+                    "hint": "put that there, or the file itself in the link's place",
+                },
+            )
         if not exists:
             raise PydanticCustomError(
                 "path_missing",
