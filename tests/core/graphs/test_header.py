@@ -463,3 +463,28 @@ def test_weights_in_data_files_are_told_with_their_places(tmp_path):
     assert header.external_tensors == (
         ExternalTensor("outside", "float32", (2,), "w.bin", **entries),
     )
+
+
+@pytest.mark.parametrize(
+    ("entries", "fits"),
+    [
+        ({"offset": "56", "length": "8"}, True),
+        ({"length": "64"}, True),
+        ({"offset": "57", "length": "8"}, False),
+        ({"offset": "65"}, False),
+        ({"offset": "x", "length": "999"}, True),  # For ONNX Runtime to tell of.
+        ({"offset": "9" * 5000}, True),
+    ],
+)
+def test_a_data_file_that_was_cut_off_is_told_before_anything_is_read(tmp_path, entries, fits):
+    (tmp_path / "w.bin").write_bytes(bytes(64))
+    outside = tensor("w", location="w.bin")
+    for key, text in entries.items():
+        entry = outside.external_data.add()
+        entry.key, entry.value = key, text
+    path = save(tmp_path, graph(weights=[outside]))
+    if fits:
+        read_header(path)
+        return
+    with pytest.raises(GraphFileError, match=r"'w\.bin' has 64 bytes, of 65 at least; it was cut"):
+        read_header(path)

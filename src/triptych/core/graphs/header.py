@@ -9,7 +9,8 @@ to run a pipeline. Field numbers are those of onnx.proto3.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from triptych.core.dataclass import dataclass
@@ -100,8 +101,8 @@ class GraphHeader:
 def read_header(path: Path) -> GraphHeader:
     """Read the declarations of the ONNX file at `path`.
 
-    Raises GraphFileError when it is not one, or when external data would be read from
-    anywhere but the file's own folder.
+    Raises GraphFileError when it is not one, when external data would be read from anywhere but
+    the file's own folder, and when there is less of it than the graph says.
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -119,6 +120,7 @@ def read_header(path: Path) -> GraphHeader:
             raise GraphFileError(
                 f"{path}: its weights name the file {location!r}, which cannot be: {cause}"
             ) from cause
+    _check_sizes(path, header.external_tensors)
     return header
 
 
@@ -150,6 +152,22 @@ def _check_external(graph: Path, location: str) -> None:
         raise GraphFileError(
             f"{graph}: its data file {location!r} is a hard link to another file; copy it instead"
         )
+
+
+def _check_sizes(graph: Path, tensors: Iterable[ExternalTensor]) -> None:
+    """Data files are as long as their tensors need, so far as these say what they need."""
+    ends: dict[str, int] = {}
+    for tensor in tensors:
+        with suppress(ValueError):  # ONNX Runtime tells of what is no number.
+            end = int(tensor.offset or "0") + int(tensor.length or "0")
+            ends[tensor.location] = max(ends.get(tensor.location, 0), end)
+    for location, end in ends.items():
+        size = (graph.parent / location).stat().st_size
+        if size < end:
+            raise GraphFileError(
+                f"{graph}: its data file {location!r} has {size:,} bytes, of {end:,} at least; "
+                "it was cut off: copy or export it again"
+            )
 
 
 class _WireError(Exception):
