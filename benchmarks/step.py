@@ -60,10 +60,10 @@ class Timed:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
 
-    def run_with_iobinding(self, binding: Any) -> None:
+    def run_with_iobinding(self, binding: Any, *options: Any) -> None:
         """Run what is bound."""
         begin = time.perf_counter()
-        self._run(binding)
+        self._run(binding, *options)
         self._runs.append((self, begin, time.perf_counter()))
 
 

@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from triptych.core.graphs.graph import Graph
 from triptych.core.graphs.session import session_options
 from triptych.core.stages import Runtime
 
@@ -50,3 +51,23 @@ def test_a_run_holds_a_few_tensors_at_a_time_however_many_layers_there_are():
         assert session.run(None, {"x": x}) == [9] * LAYERS
     # As ONNX Runtime is set by itself, 280 MiB.
     assert own_bytes() - before < 8 * x.nbytes
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="needs Linux to tell")
+def test_what_a_prompt_took_is_given_back_by_the_step_after_it(tmp_path):
+    path = tmp_path / "layered.onnx"
+    path.write_bytes(layered())
+    graph = Graph(path)
+    graph.load(Runtime())
+
+    def largest(values):
+        return graph.run({"x": values}, ["out0"])["out0"].item() ** 0.5
+
+    step, prompt = np.full(4, 2, np.float32), np.full(4 * VALUES, 3, np.float32)
+    assert largest(step) == 2
+    before = own_bytes()
+    for _ in range(2):
+        assert largest(prompt) == 3
+        assert own_bytes() - before > prompt.nbytes, "or there is nothing to give back"
+        assert largest(step) == 2
+        assert own_bytes() - before < prompt.nbytes / 4

@@ -9,12 +9,18 @@ import numpy as np
 
 from triptych.core.graphs.device import Device, DeviceArray, bind_to
 from triptych.core.ports import Array, Port
+from triptych.core.system.memory import give_back
 
 _SMALL = 1024
 """Bytes up to which an input is copied to memory that is bound: that costs less than to bind it."""
 
 _PASSING = 64 * 1024
 """Bytes from which on an input is let go after its run: a prompt's embeddings serve once."""
+
+_LARGE = 1024 * 1024
+"""Bytes of inputs that are let go from which on a run leaves memory that is worth giving back."""
+
+_SHRINK = ("memory.enable_memory_arena_shrinkage", "cpu:0")
 
 _KEPT = 8 * 1024 * 1024
 """Bytes up to which an output has memory of its own."""
@@ -110,6 +116,7 @@ class GraphBinding:
         self._copied: dict[str, Array] = {}
         self._varying: set[str] = set()
         self._passing: list[str] = []
+        self._passed = 0
         self._memories: dict[str, Any] = {}
         self._presents = len(presents)
         for past, present in presents.items():
@@ -172,6 +179,7 @@ class GraphBinding:
             self._given.pop(name, None)
             if value.nbytes > _PASSING:
                 self._passing.append(name)
+                self._passed += value.nbytes
         self._bind_cpu(name, bound)
 
     def _bind_cpu(self, name: str, value: Array) -> None:
@@ -190,7 +198,10 @@ class GraphBinding:
                 self._memories[name] = None
                 self._io.bind_output(name, self._device.memory, self._device.number)
             self._io.synchronize_inputs()
-        self._session.run_with_iobinding(self._io)
+        if self._passed >= _LARGE and not self._passing:
+            self._run_and_shrink()
+        else:
+            self._session.run_with_iobinding(self._io)
         made: dict[str, Any] = {}
         if self._device is not None:
             for name in kept:
@@ -199,6 +210,19 @@ class GraphBinding:
             array = output.array
             made[output.name] = self._taken(output) if array is None else array
         return made
+
+    def _run_and_shrink(self) -> None:
+        """Run, and give back what the runs of a prompt took beside what this one takes.
+
+        ONNX Runtime keeps all that it ever had, for the next run, and that is a step.
+        """
+        from onnxruntime import RunOptions
+
+        options = RunOptions()
+        options.add_run_config_entry(*_SHRINK)
+        self._session.run_with_iobinding(self._io, options)
+        self._passed = 0
+        give_back()
 
     def let_go(self) -> None:
         """Forget what is too large to be kept until the next run."""
