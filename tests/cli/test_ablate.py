@@ -107,6 +107,15 @@ def test_a_dry_run_says_which_arm_fails_on_the_first_item(ablate):
     assert "4 arms, 3 items" in done.out
 
 
+def test_what_failed_is_said_below_the_table(ablate, tmp_path):
+    arm = "include: [{name: tiny, set: {session.max_context: 8}}]\n"
+    done = ablate("--out", tmp_path / "out", text=SWEEP + arm)
+    assert done.code == 0, done.err
+    assert re.search(
+        r"^tiny: .*raise session\.max_context \(\d runs?\)", done.out, re.MULTILINE | re.DOTALL
+    )
+
+
 def test_what_is_wrong_is_said_before_anything_runs(ablate, tmp_path):
     done = ablate("--out", tmp_path / "out", text=SWEEP.replace("temperature", "temprature"))
     assert done.code == 2

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from triptych.core.counted import counted
 from triptych.workbench.report.compose import CORRECTIONS, MARKS, compose, digits_of
 from triptych.workbench.report.model import Verdict
 from triptych.workbench.report.numbers import NOTHING, chance, percent, plain, signed, span
@@ -24,7 +25,10 @@ STYLES: Mapping[Verdict, str] = {
 
 
 def ablation_table(results: Results, comparison: Comparison) -> RenderableType:
-    """Every arm and score: its mean, how it differs from the base, and how sure that is."""
+    """Every arm and score: its mean, how it differs from the base, and how sure that is.
+
+    Below it what was found, and which runs failed, or lost a score, and why.
+    """
     report = compose(results, comparison)
     sure, correction = (
         percent(1 - comparison.method.alpha),
@@ -56,4 +60,8 @@ def ablation_table(results: Results, comparison: Comparison) -> RenderableType:
             shown.add_row(*(Text(cell) for cell in cells), style=STYLES[verdict])
         shown.add_section()
     told = [Text(f"{finding.score}: {finding.text}") for finding in report.findings]
+    if report.failures is not None:
+        for name, error, runs in (row.cells for row in report.failures.rows):
+            text = f"{name}: {error} ({counted(int(runs), 'run')})"
+            told.append(Text(text, style=STYLES["worse"]))
     return Group(shown, *told)
