@@ -1,4 +1,4 @@
-"""An ONNX graph and its runs. This file, `graph_binding` and `session` know onnxruntime."""
+"""An ONNX graph and its runs."""
 
 from __future__ import annotations
 
