@@ -370,7 +370,7 @@ def test_who_decodes_never_waits_for_more_than_a_short_slice():
     while not long._job.generation.tokens:
         advance(pipeline, running)
     slices = pipeline.stages["decode"].slices
-    assert [count for count in slices[2:] if count > 1] == [128, 128, 128, 128, 88]
+    assert [count for count in slices[2:] if count > 1] == [120] * 5
     assert len(running._job.generation.tokens) - made == 5, "a token for each slice"
     assert long.reply.tokens == tokens(
         FakePipeline(max_length=2000), " ".join(["1"] * 600), max_new_tokens=3
@@ -379,6 +379,18 @@ def test_who_decodes_never_waits_for_more_than_a_short_slice():
 
 def test_a_long_prompt_alone_is_cut_less_often():
     pipeline = FakePipeline(max_length=2000)
+    assert tokens(pipeline, " ".join(["1"] * 600), max_new_tokens=1)
+    assert pipeline.stages["decode"].slices == [300, 300]
+
+
+def test_slices_of_a_prompt_are_as_few_as_can_be_and_differ_by_one_at_most():
+    pipeline = FakePipeline(max_length=2000)
+    assert tokens(pipeline, " ".join(["1"] * 1025), max_new_tokens=1)
+    assert sorted(pipeline.stages["decode"].slices) == [341, 342, 342]
+
+
+def test_a_length_that_the_file_gives_is_kept_to():
+    pipeline = FakePipeline(max_length=2000, chunk=512)
     assert tokens(pipeline, " ".join(["1"] * 600), max_new_tokens=1)
     assert pipeline.stages["decode"].slices == [512, 88]
 
@@ -395,7 +407,7 @@ def test_slices_keep_their_size_where_it_would_change_tokens():
     next(running)
     assert tokens(together, long, max_new_tokens=1)
     for one in (alone, together):
-        assert [count for count in one.stages["decode"].slices if count > 3] == [512, 88]
+        assert [count for count in one.stages["decode"].slices if count > 3] == [300, 300]
 
 
 def test_long_prompts_take_turns():
