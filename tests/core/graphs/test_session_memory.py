@@ -68,6 +68,6 @@ def test_what_a_prompt_took_is_given_back_by_the_step_after_it(tmp_path):
     before = own_bytes()
     for _ in range(2):
         assert largest(prompt) == 3
-        assert own_bytes() - before > prompt.nbytes, "or there is nothing to give back"
+        assert own_bytes() - before > prompt.nbytes / 2, "or there is nothing to give back"
         assert largest(step) == 2
         assert own_bytes() - before < prompt.nbytes / 4
